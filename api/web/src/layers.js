@@ -1,0 +1,179 @@
+// @ts-check
+// Draws datasets as their contracts say, on demand: a dataset costs nothing until it is switched on.
+import {tileJson} from './api.js';
+import {token} from './dom.js';
+import {addRanked, RANK} from './stack.js';
+
+/** @typedef {import('maplibre-gl').Map} MapLibre */
+/** @typedef {import('./api.js').Collection} Collection */
+/** @typedef {'loading' | 'shown' | 'empty' | 'far' | 'error'} Status */
+/** @typedef {{collection: Collection, layers: string[], status: Status}} Drawn */
+/** @typedef {{dataset: string, id: string, properties: Record<string, any>}} Hit */
+
+const REACH_PX = 6;
+
+export class DataLayers {
+  /** @type {Map<string, Drawn>} */
+  #drawn = new Map();
+  /** @type {MapLibre} */
+  #map;
+  /** @type {() => void} */
+  #changed;
+  /** @type {{source: string, sourceLayer: string, id: string} | null} */
+  #hovered = null;
+
+  /**
+   * @param {MapLibre} map whose style is loaded
+   * @param {() => void} changed called when the status of a dataset changes
+   */
+  constructor(map, changed) {
+    this.#map = map;
+    this.#changed = changed;
+    map.on('idle', () => this.#look());
+    map.on('zoomend', () => this.#look());
+    map.on('error', event => this.#fail(/** @type {any} */ (event).sourceId));
+  }
+
+  /**
+   * Show exactly these datasets.
+   * @param {Collection[]} collections
+   */
+  set(collections) {
+    const wanted = new Set(collections.map(collection => collection.id));
+    for (const id of [...this.#drawn.keys()]) if (!wanted.has(id)) this.#remove(id);
+    for (const collection of collections) if (!this.#drawn.has(collection.id)) this.#add(collection);
+  }
+
+  /**
+   * Ask again for what could not be loaded.
+   * @param {string} id
+   */
+  retry(id) {
+    const drawn = this.#drawn.get(id);
+    if (!drawn) return;
+    this.#remove(id);
+    this.#add(drawn.collection);
+    this.#changed();
+  }
+
+  /**
+   * @param {string} id
+   * @returns {Status}
+   */
+  status(id) {
+    return this.#drawn.get(id)?.status ?? 'loading';
+  }
+
+  /**
+   * What is drawn near a point of the screen, topmost first, each record once.
+   * @param {{x: number, y: number}} point
+   * @returns {Hit[]}
+   */
+  at({x, y}) {
+    const layers = [...this.#drawn.values()].flatMap(drawn => drawn.layers);
+    if (layers.length === 0) return [];
+    const found = this.#map.queryRenderedFeatures([[x - REACH_PX, y - REACH_PX], [x + REACH_PX, y + REACH_PX]], {layers});
+    /** @type {Map<string, Hit>} */
+    const hits = new Map();
+    for (const {source, properties} of found) {
+      const hit = {dataset: datasetOf(source), id: String(properties.id), properties};
+      const key = `${hit.dataset}/${hit.id}`;
+      if (!hits.has(key)) hits.set(key, hit);
+    }
+    return [...hits.values()];
+  }
+
+  /**
+   * Outline the record under the pointer.
+   * @param {Hit | null} hit
+   */
+  hover(hit) {
+    const next = hit && {source: sourceOf(hit.dataset), sourceLayer: hit.dataset, id: hit.id};
+    if (next?.id === this.#hovered?.id && next?.source === this.#hovered?.source) return;
+    if (this.#hovered && this.#map.getSource(this.#hovered.source)) this.#map.setFeatureState(this.#hovered, {hover: false});
+    if (next) this.#map.setFeatureState(next, {hover: true});
+    this.#hovered = next;
+  }
+
+  /** @param {Collection} collection */
+  #add(collection) {
+    const {id} = collection;
+    const source = sourceOf(id);
+    this.#map.addSource(source, {type: 'vector', url: tileJson(id), promoteId: {[id]: 'id'}});
+    const {layers, minzoom = 0} = collection.twin.style;
+    const parts = layers.map((layer, index) => ({minzoom, ...layer, id: `${source}:${index}`}));
+    for (const part of parts) addRanked(this.#map, {...part, source, 'source-layer': id});
+    for (const outline of outlines(source, id, minzoom)) addRanked(this.#map, outline, RANK.mark);
+    this.#drawn.set(id, {collection, layers: parts.map(part => part.id), status: 'loading'});
+  }
+
+  /** @param {string} id */
+  #remove(id) {
+    const source = sourceOf(id);
+    if (this.#hovered?.source === source) this.#hovered = null;
+    for (const layer of this.#map.getLayersOrder()) if (layer.startsWith(`${source}:`)) this.#map.removeLayer(layer);
+    this.#map.removeSource(source);
+    this.#drawn.delete(id);
+  }
+
+  /** See what became of each dataset now that the map is at rest. */
+  #look() {
+    let changed = false;
+    for (const [id, drawn] of this.#drawn) {
+      if (drawn.status === 'error') continue;
+      const status = this.#seen(id, drawn);
+      changed ||= status !== drawn.status;
+      drawn.status = status;
+    }
+    if (changed) this.#changed();
+  }
+
+  /**
+   * @param {string} id
+   * @param {Drawn} drawn
+   * @returns {Status}
+   */
+  #seen(id, drawn) {
+    if (this.#map.getZoom() < (drawn.collection.twin.style.minzoom ?? 0)) return 'far';
+    if (!this.#map.isSourceLoaded(sourceOf(id))) return 'loading';
+    return this.#map.queryRenderedFeatures({layers: drawn.layers}).length > 0 ? 'shown' : 'empty';
+  }
+
+  /** @param {string | undefined} source */
+  #fail(source) {
+    const drawn = source?.startsWith('data:') && this.#drawn.get(datasetOf(source));
+    if (!drawn || drawn.status === 'error') return;
+    drawn.status = 'error';
+    this.#map.triggerRepaint(); // a source that failed draws nothing, so nothing else would bring the map to rest
+    this.#changed();
+  }
+}
+
+/** @param {string} dataset */
+const sourceOf = dataset => `data:${dataset}`;
+
+/** @param {string} source */
+const datasetOf = source => source.slice('data:'.length);
+
+/**
+ * Layers that outline the record under the pointer.
+ * @param {string} source
+ * @param {string} dataset
+ * @param {number} minzoom
+ * @returns {any[]}
+ */
+function outlines(source, dataset, minzoom) {
+  const shown = ['case', ['boolean', ['feature-state', 'hover'], false], 1, 0];
+  const common = {source, 'source-layer': dataset, minzoom};
+  const isPoint = ['==', ['geometry-type'], 'Point'];
+  return [
+    {
+      ...common, id: `${source}:hover-line`, type: 'line', filter: ['!', isPoint],
+      paint: {'line-color': token('accent'), 'line-width': 1, 'line-opacity': shown},
+    },
+    {
+      ...common, id: `${source}:hover-ring`, type: 'circle', filter: isPoint,
+      paint: {'circle-radius': 9, 'circle-opacity': 0, 'circle-stroke-color': token('accent'), 'circle-stroke-width': 1, 'circle-stroke-opacity': shown},
+    },
+  ];
+}

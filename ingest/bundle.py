@@ -1,0 +1,29 @@
+"""One file for what a person calls one file: a shapefile's parts become an archive, so that the inbox holds it whole."""
+
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+__all__ = ["bundled"]
+
+_PARTS = {".shp", ".shx", ".dbf", ".prj", ".cpg"}
+
+
+@contextmanager
+def bundled(path: Path) -> Iterator[Path]:
+    """`path` itself, or for a `.shp` an archive of it and its sister files, made anew with fixed times.
+
+    The same parts give the same bytes, so that loading a shapefile twice stores it once.
+    """
+    if path.suffix.lower() != ".shp" or not path.is_file():
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="citytwin-") as folder:
+        target = Path(folder) / f"{path.stem}.shp.zip"
+        with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+            for part in sorted(path.parent.glob(f"{path.stem}.*")):
+                if part.suffix.lower() in _PARTS:
+                    archive.writestr(zipfile.ZipInfo(part.name), part.read_bytes())
+        yield target

@@ -1,0 +1,1 @@
+"""The demonstration city: seeded, synthetic, and good enough to work on."""

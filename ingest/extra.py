@@ -1,0 +1,49 @@
+"""Columns beyond the contract -> one JSON object a row, so that nothing a source says is lost."""
+
+import json
+from collections.abc import Iterable
+
+import polars as pl
+from polars.exceptions import PolarsError
+
+from ingest.casts import as_text, cleaned
+
+__all__ = ["to_json"]
+
+# A NUL, which jsonb cannot hold: \u0000 after an even number of backslashes.
+_NUL = r"(?:^|[^\\])(?:\\\\)*\\u0000"
+
+
+def to_json(frame: pl.DataFrame, columns: Iterable[str]) -> tuple[pl.Series, pl.Series]:
+    """One JSON object a row of the values that are not null, null where none is; and the mask of those with a NUL."""
+    members = [_members(frame[name]) for name in columns]
+    if not members:
+        nothing = pl.repeat(None, frame.height, dtype=pl.String, eager=True)
+        return nothing, nothing.is_not_null()
+    joined = pl.concat_str(members, separator=",", ignore_nulls=True)
+    texts = pl.select(pl.when(joined != "").then(pl.format("{{{}}}", joined))).to_series()
+    return texts, texts.str.contains(_NUL).fill_null(value=False)
+
+
+def _members(series: pl.Series) -> pl.Series:
+    """Each value as `"name":value`, null where there is none."""
+    values = _expressible(series)
+    try:
+        objects = values.to_frame().select(pl.struct(pl.all()).struct.json_encode()).to_series()
+    except PolarsError:  # a nested value that holds what JSON cannot
+        texts = [json.dumps({series.name: str(value)}, ensure_ascii=False) for value in values]
+        objects = pl.Series(texts, dtype=pl.String)
+    return objects.str.slice(1).str.head(-1).set(values.is_null(), None)
+
+
+def _expressible(series: pl.Series) -> pl.Series:
+    """Values that JSON can say as they are; others as text (hexadecimal for bytes)."""
+    dtype = series.dtype
+    if dtype == pl.String:
+        return cleaned(series)
+    if dtype == pl.Binary:
+        return series.bin.encode("hex")
+    if dtype.is_float():
+        return series if series.is_finite().all() else series.cast(pl.String)
+    plain = dtype.is_integer() or dtype.is_nested() or dtype == pl.Boolean
+    return series if plain else as_text(series)

@@ -1,0 +1,66 @@
+"""Registers: the current places of a dataset that other records refer to by id, read once a load."""
+
+import numpy as np
+import polars as pl
+import shapely
+import sqlalchemy as sa
+
+from layers.catalog import Catalog
+from layers.contract import Contract
+from layers.places.extent import extent_m
+from layers.places.fix import Geometries, Register
+from layers.tables import dataset_table, latest_table, open_rows
+from twin.city import City
+from twin.database import Database
+
+__all__ = ["Registers"]
+
+_POINT = 0
+
+
+class Registers:
+    """Reads registers from the database and keeps them for the length of one load."""
+
+    def __init__(self, database: Database, catalog: Catalog, city: City) -> None:
+        self._database = database
+        self._catalog = catalog
+        self._city = city
+        self._known: dict[str, Register] = {}
+
+    def __call__(self, dataset: str) -> Register:
+        """The register `dataset`. Raises NotFound when there is no such dataset."""
+        if dataset not in self._known:
+            self._known[dataset] = self._read(self._catalog[dataset])
+        return self._known[dataset]
+
+    def _read(self, contract: Contract) -> Register:
+        if contract.is_stream:
+            table = latest_table(contract, self._city.srid)
+            key, condition = table.c.subject, table.c.branch == 0
+        else:
+            table = dataset_table(contract, self._city.srid)
+            key = table.c.id
+            condition = sa.and_(open_rows(table), table.c.valid.contains(sa.func.now()))
+        statement = sa.select(
+            key.label("id"),
+            table.c.cell,
+            table.c.place_accuracy_m,
+            sa.func.ST_AsBinary(table.c.geom).label("wkb"),
+        ).where(condition, table.c.geom.is_not(None))
+        with self._database.writing() as connection:
+            rows = connection.execute(statement).all()
+        shapes: Geometries = shapely.from_wkb(np.array([bytes(row.wkb) for row in rows], dtype=object))
+        middles = shapely.point_on_surface(shapes)
+        accuracy_m = np.array([row.place_accuracy_m for row in rows], dtype=np.float64)
+        frame = pl.DataFrame(
+            {
+                "id": pl.Series([row.id for row in rows], dtype=pl.String),
+                "cell": np.array([row.cell for row in rows], dtype=np.int64),
+                # What is known to be somewhere in an area is known no better than the area's size.
+                "place_accuracy_m": np.maximum(accuracy_m, extent_m(shapes)),
+                "lon": shapely.get_x(middles),
+                "lat": shapely.get_y(middles),
+            }
+        )
+        shapes[shapely.get_type_id(shapes) == _POINT] = None
+        return Register(frame, shapes)

@@ -1,0 +1,214 @@
+"""From a frame into PostgreSQL: binary COPY into a table or a temporary one beside it, indexes dropped and rebuilt.
+
+The names in the SQL here and in the writers come from contracts, whose identifiers are checked, and are quoted.
+Temporary columns start with an underscore, which no field of a contract does.
+"""
+
+import datetime as dt
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+
+import polars as pl
+import sqlalchemy as sa
+from psycopg import Connection as PsycopgConnection
+from psycopg.copy import QueuedLibpqWriter
+
+from ingest.pgcopy import ColumnType, Kind, encode
+from layers.contract import Contract
+from layers.indicators import Dirty
+from layers.tables import CONTENT_COLUMNS, LATEST_SUFFIX
+
+__all__ = [
+    "ORDINAL",
+    "Outcome",
+    "Stamp",
+    "Target",
+    "copy",
+    "is_empty",
+    "numbered",
+    "quoted",
+    "stage",
+    "without_indexes",
+]
+
+ORDINAL = ColumnType("_ordinal", "int4")
+"""Column of a staged frame that numbers its rows."""
+
+_FIELD_KINDS: dict[str, Kind] = {
+    "string": "text",
+    "integer": "int8",
+    "float": "float8",
+    "boolean": "bool",
+    "datetime": "timestamptz",
+    "date": "date",
+}
+_CONTENT_KINDS: dict[str, Kind] = {
+    "geom": "geometry",
+    "cell": "int8",
+    "place_method": "text",
+    "place_accuracy_m": "float4",
+    "place_source": "text",
+    "extra": "jsonb",
+}
+_SQL_TYPES: dict[Kind, str] = {"float4": "real", "geometry": "geometry"}
+
+
+@dataclass(frozen=True)
+class Target:
+    """The table of a dataset, as the writers see it: its names, quoted for SQL."""
+
+    contract: Contract
+
+    @property
+    def rows(self) -> str:
+        """The table of the rows, qualified."""
+        return self.table()
+
+    @property
+    def latest(self) -> str:
+        """The table of the newest row of each subject of a stream, qualified."""
+        return self.table(LATEST_SUFFIX)
+
+    def table(self, suffix: str = "") -> str:
+        """A table of the dataset whose name ends in `suffix`, qualified."""
+        return f"{quoted(self.contract.system)}.{quoted(self.contract.name + suffix)}"
+
+    @cached_property
+    def content(self) -> tuple[ColumnType, ...]:
+        """The columns whose change makes a new version of a row: the place, what is unknown, and the fields."""
+        fields = ((name, spec) for name, spec in self.contract.fields.items() if name != self.contract.time.event)
+        return (
+            *(ColumnType(name, _CONTENT_KINDS[name]) for name in CONTENT_COLUMNS),
+            *(ColumnType(name, _FIELD_KINDS[spec.type]) for name, spec in fields),
+        )
+
+    @cached_property
+    def identity(self) -> tuple[ColumnType, ...]:
+        """The columns beside the content that a row of the frame brings along and the table keeps as they are."""
+        if self.contract.is_stream:
+            return ColumnType("id", "text"), ColumnType("subject", "text"), ColumnType("observed_at", "timestamptz")
+        return (ColumnType("id", "text"),)
+
+    @cached_property
+    def all_columns(self) -> tuple[ColumnType, ...]:
+        """The columns of a whole new row, for a frame that `Stamp.on` has been laid on."""
+        valid = () if self.contract.is_stream else (ColumnType("valid", "tstzrange", ("valid_start", "valid_end")),)
+        recorded = ColumnType("recorded", "tstzrange", ("_recorded", "_open"))
+        return (*self.identity, *valid, recorded, ColumnType("batch", "int8", ("_batch",)), *self.content)
+
+    def run(self, connection: sa.Connection, template: str, parameters: Mapping[str, object]) -> None:
+        """Run a statement written for any dataset: `{rows}`, `{latest}`, `{content}`, `{content_of_s}` and the like."""
+        names = {f"content_of_{alias}": self._listed(alias) for alias in ("s", "o", "excluded")}
+        names["content_differs"] = f"({names['content_of_o']}) is distinct from ({names['content_of_s']})"
+        statement = template.format(rows=self.rows, latest=self.latest, content=self._listed(), **names)
+        connection.execute(sa.text(statement), parameters)
+
+    def _listed(self, alias: str = "") -> str:
+        prefix = f"{alias}." if alias else ""
+        return ", ".join(prefix + quoted(column.name) for column in self.content)
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What all rows of one write share: the batch they came in, and since when the twin knows them."""
+
+    batch: int
+    moment: dt.datetime
+
+    def on(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """The frame with the columns that `Target.all_columns` needs."""
+        moment = pl.Datetime("us", "UTC")
+        return frame.with_columns(
+            pl.lit(self.moment, moment).alias("_recorded"),
+            pl.lit(None, moment).alias("_open"),
+            pl.lit(self.batch, pl.Int64).alias("_batch"),
+        )
+
+    @property
+    def parameters(self) -> dict[str, object]:
+        """As parameters of the SQL of a writer."""
+        return {"batch": self.batch, "moment": self.moment}
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a write did: rows that are new, rows that replaced another, and which cells they changed (None: all)."""
+
+    inserted: int
+    revised: int
+    dirty: Dirty | None
+
+
+def quoted(name: str) -> str:
+    """An identifier for SQL."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def copy(connection: sa.Connection, table: str, columns: Sequence[ColumnType], frame: pl.DataFrame) -> None:
+    """Send a frame into the columns of a table, in the transaction of `connection`; `table` is quoted already."""
+    names = ", ".join(quoted(column.name) for column in columns)
+    cursor = _driver(connection).cursor()
+    # The writer sends from a thread of its own: PostgreSQL reads one part while the next is encoded.
+    with (
+        cursor,
+        cursor.copy(
+            f"copy {table} ({names}) from stdin (format binary)".encode(), writer=QueuedLibpqWriter(cursor)
+        ) as sink,
+    ):
+        for part in encode(frame, columns):
+            sink.write(part)
+
+
+def is_empty(connection: sa.Connection, table: str) -> bool:
+    """Whether a table, quoted already, holds no rows at all."""
+    return not connection.scalar(sa.text(f"select exists (select from {table})"))
+
+
+def numbered(frame: pl.DataFrame) -> pl.DataFrame:
+    """The frame with the column ORDINAL."""
+    return frame.with_columns(pl.int_range(pl.len(), dtype=pl.Int32).alias(ORDINAL.name))
+
+
+def stage(
+    connection: sa.Connection, name: str, columns: Sequence[ColumnType], frame: pl.DataFrame, keys: Sequence[str]
+) -> None:
+    """Put a frame into a new temporary table that lasts until the end of the transaction.
+
+    `keys` are the columns it will be joined by: the planner gets their statistics.
+    """
+    definitions = ", ".join(f"{quoted(column.name)} {_SQL_TYPES.get(column.kind, column.kind)}" for column in columns)
+    connection.exec_driver_sql(f"drop table if exists pg_temp.{name}")
+    connection.exec_driver_sql(f"create temporary table {name} ({definitions}) on commit drop")
+    copy(connection, name, columns, frame)
+    connection.exec_driver_sql(f"analyze {name} ({', '.join(map(quoted, keys))})")
+
+
+@contextmanager
+def without_indexes(connection: sa.Connection, table: str) -> Generator[None]:
+    """While the block runs, the table lacks its indexes, but for those that hold constraints; then they are built.
+
+    Building an index once costs a fraction of keeping it up to date row by row. The table is locked until the end of
+    the transaction, so this is for tables that hold nothing anybody could read.
+    """
+    found = connection.execute(
+        sa.text(
+            "select indexrelid::regclass::text, pg_get_indexdef(indexrelid) from pg_index"
+            " where indrelid = cast(:table as regclass)"
+            " and not exists (select from pg_constraint where conindid = indexrelid)"
+        ),
+        {"table": table},
+    ).all()
+    for name, _ in found:
+        connection.exec_driver_sql(f"drop index {name}")
+    yield
+    for _, definition in found:
+        connection.exec_driver_sql(definition.replace("%", "%%"))
+
+
+def _driver(connection: sa.Connection) -> PsycopgConnection:
+    driver = connection.connection.driver_connection
+    if not isinstance(driver, PsycopgConnection):
+        raise TypeError(f"{type(driver).__name__} is not a psycopg connection")
+    return driver

@@ -1,0 +1,1 @@
+"""What the city knows: contracts, tables, and the doors every read goes through."""

@@ -1,0 +1,58 @@
+"""The commands `twin catalog list|check|apply`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from layers.catalog import BUILT_IN, catalog, read_catalog
+from layers.store import apply, plan
+from twin.city import city
+from twin.database import connect
+from twin.errors import ContractError
+from twin.settings import settings
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add this package's commands to the `twin` command."""
+    group = typer.Typer(help="The dataset contracts.", no_args_is_help=True)
+    group.command("list")(list_datasets)
+    group.command("check")(check)
+    group.command("apply")(apply_catalog)
+    app.add_typer(group, name="catalog")
+
+
+def list_datasets(system: Annotated[str | None, typer.Option(help="only this system")] = None) -> None:
+    """List the datasets: id, kind, class, title."""
+    table = Table("dataset", "kind", "class", "标题", "title")
+    for contract in catalog():
+        if system in {None, contract.system}:
+            table.add_row(contract.id, contract.kind, contract.data_class, contract.title.zh, contract.title.en)
+    Console().print(table)
+
+
+def check(
+    folders: Annotated[list[Path] | None, typer.Argument(help="further folders of contracts to check")] = None,
+) -> None:
+    """Check every contract; lists all faults with their lines."""
+    found, problems = read_catalog((BUILT_IN, *settings().catalog, *(folders or ())))
+    if problems:
+        raise ContractError(
+            "\n".join(map(str, problems)), remedy=f"\n{len(problems)} faults; correct them and check again."
+        )
+    typer.echo(f"{len(found)} datasets of {len(found.systems)} systems: no faults")
+
+
+def apply_catalog(
+    *, dry_run: Annotated[bool, typer.Option("--plan", help="say what would change and change nothing")] = False
+) -> None:
+    """Bring the database to the catalogue. What would lose data is refused."""
+    with connect().writing() as connection:
+        changes = (plan if dry_run else apply)(connection, catalog(), city())
+    for change in changes:
+        typer.echo(str(change))
+    typer.echo(f"{len(changes)} changes{' planned' if dry_run else ' applied'}")

@@ -1,0 +1,308 @@
+"""The contract: one TOML file that says what a dataset is.
+
+It generates the table, the API, the tiles, the map style, the validation, the documentation and the demo data.
+The models here are the authority on its shape; `layers/checks.py` holds the rules that span several keys;
+`layers/catalog` reads the files.
+"""
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from twin.city import Title
+
+__all__ = [
+    "Contract",
+    "DataClass",
+    "Demo",
+    "FieldSpec",
+    "GeometryType",
+    "GtfsSource",
+    "Indicator",
+    "Kind",
+    "Measure",
+    "OsmSource",
+    "Place",
+    "Rung",
+    "Source",
+    "Style",
+    "StylePart",
+    "System",
+    "TimeRule",
+    "seconds",
+]
+
+Kind = Literal["feature", "observation", "track", "event", "coverage"]
+DataClass = Literal["open", "department", "personal", "security"]
+GeometryType = Literal["point", "line", "polygon", "any"]
+FieldType = Literal["string", "integer", "float", "boolean", "datetime", "date"]
+
+Identifier = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
+DatasetId = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,40}\.[a-z][a-z0-9_]{0,40}$")]
+Duration = Annotated[str, Field(pattern=r"^\d+ (s|min|h|d)$")]
+Rate = Annotated[str, Field(pattern=r"^(\d+(-\d+)? (s|min|h|d)|live|event|change|day|week|month|quarter|term|year)$")]
+Colour = Annotated[str, Field(pattern=r"^(#[0-9a-fA-F]{6}|[a-z][a-z0-9_]*)$")]
+Datum = Annotated[
+    str,
+    Field(
+        pattern=r"^(wgs84|cgcs2000|cgcs2000-3deg-\d{2,3}|gcj02|bd09|xian80|beijing54|local|per_file|none)$",
+        description="`per_file`: each file says its own, by its CRS or by --datum",
+    ),
+]
+
+_SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86400}
+_MEASURE = re.compile(r"^(count|sum|mean|min|max|share)\(\s*([a-z][a-z0-9_]*)?\s*\)$")
+
+
+def seconds(duration: str) -> int:
+    """Length of a duration such as `5 min`, in seconds."""
+    number, unit = duration.split()
+    return int(number) * _SECONDS[unit]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+class FieldSpec(_Part):
+    """One field: its type, its unit (UCUM), what values it may take."""
+
+    type: FieldType
+    title: Title
+    unit: str | None = None
+    range: tuple[float, float] | None = None
+    values: dict[str, Title] = Field(default_factory=dict[str, Title], description="codes and what they mean")
+    required: bool = False
+    pattern: str | None = None
+    max_length: int = Field(default=1000, ge=1)
+    aliases: tuple[str, ...] = Field(default=(), description="other column headings that mean this field")
+
+
+class TimeRule(_Part):
+    """Which fields carry time. `event`: of an observation or track point; `start` and `end`: true from, true until.
+
+    `zone` is for texts without an offset; unset: the city's.
+    """
+
+    event: str | None = None
+    start: str | None = None
+    end: str | None = None
+    zone: str | None = None
+
+
+class CoordinateRung(_Part):
+    """A pair of coordinate columns."""
+
+    by: Literal["coordinate"]
+    x: str
+    y: str
+    datum: Datum
+    accuracy_m: float = Field(gt=0)
+
+
+class GeometryRung(_Part):
+    """The geometry the file itself carries."""
+
+    by: Literal["geometry"]
+    datum: Datum
+    accuracy_m: float = Field(gt=0)
+
+
+class DeviceRung(_Part):
+    """The place of the registered thing with this id: `register` is the dataset that lists such things."""
+
+    by: Literal["device"]
+    id: str
+    register_: DatasetId = Field(alias="register")
+
+
+class AreaRung(_Part):
+    """The area with this administrative code: the record is known no better than its area."""
+
+    by: Literal["area"]
+    code: str
+    register_: DatasetId = Field(alias="register")
+
+
+class CellRung(_Part):
+    """The H3 cell with this index."""
+
+    by: Literal["cell"]
+    id: str
+
+
+Rung = Annotated[CoordinateRung | GeometryRung | DeviceRung | AreaRung | CellRung, Field(discriminator="by")]
+
+
+class Place(_Part):
+    """How a record becomes a place: rungs in order, the first that passes its own check wins."""
+
+    rungs: tuple[Rung, ...] = Field(min_length=1)
+
+
+class Source(_Part):
+    """Where records come from. `map`: the source's name of a value to ours."""
+
+    protocol: str
+    map: dict[str, str] = Field(default_factory=dict[str, str])
+
+
+class OsmSource(_Part):
+    """How OpenStreetMap objects become records.
+
+    `where`: tag to accepted values (`["*"]`: any); one matching tag is enough. `map`: our field to a tag, or to `@id`,
+    or to `@tag` (the value of the tag that matched). `values`: our field to {tag value: our value}; `"*"` is any other.
+    """
+
+    elements: tuple[Literal["node", "way", "area"], ...] = Field(min_length=1)
+    where: dict[str, tuple[str, ...]] = Field(min_length=1)
+    map: dict[str, str]
+    values: dict[str, dict[str, str]] = Field(default_factory=dict[str, dict[str, str]])
+
+
+class GtfsSource(_Part):
+    """Which table of a GTFS feed becomes records, and which of its columns become which fields."""
+
+    table: Literal["stops", "routes"]
+    map: dict[str, str]
+
+
+class Measure(_Part):
+    """A parsed measure: `count()`, `sum(f)`, `mean(f)`, `min(f)`, `max(f)` or `share(f)` (of a boolean)."""
+
+    how: Literal["count", "sum", "mean", "min", "max", "share"]
+    field: str | None
+
+    @classmethod
+    def parse(cls, text: str) -> "Measure":
+        """Read a measure; raises ValueError when it is not one."""
+        match = _MEASURE.match(text)
+        if match is None or (match.group(2) is None) != (match.group(1) == "count"):
+            raise ValueError(f"{text!r} is not a measure: write count(), sum(f), mean(f), min(f), max(f) or share(f)")
+        return cls.model_validate({"how": match.group(1), "field": match.group(2)})
+
+
+class Indicator(_Part):
+    """A number per H3 cell, kept as additive parts so that parents equal the sum of their children."""
+
+    id: DatasetId
+    title: Title
+    measure: str
+    unit: str = "1"
+    resolution: int = Field(ge=0, le=15)
+    window: Duration | None = None
+    where: dict[str, tuple[str, ...]] = Field(default_factory=dict[str, tuple[str, ...]])
+    data_class: DataClass | None = Field(default=None, alias="class")
+    per_km2: bool = Field(default=False, description="divide by the true area of the cell")
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    @property
+    def parsed(self) -> Measure:
+        """The measure, parsed."""
+        return Measure.parse(self.measure)
+
+
+class StylePart(_Part):
+    """How one geometry is drawn. `colour` is a hex colour or a field; a field with `values` gets one colour a value."""
+
+    colour: Colour
+    ramp: Literal["cividis", "diverging", "air", "category"] | None = None
+    radius_px: float | None = None
+    width_px: float | None = None
+    opacity: float | None = Field(default=None, ge=0, le=1)
+
+
+class Style(_Part):
+    """How the map draws the dataset."""
+
+    circle: StylePart | None = None
+    line: StylePart | None = None
+    fill: StylePart | None = None
+    label: str | None = Field(default=None, description="the field written beside the feature")
+    minzoom: int = Field(default=0, ge=0, le=22)
+    default: bool = Field(default=False, description="shown when the map opens")
+
+
+class Demo(_Part):
+    """What the synthetic city makes for this dataset.
+
+    `frame` is a frame of the synthetic city, `where` chooses its rows, `count` is the number at scale 1.
+    `map` takes fields from columns of the frame; the others are made from their type, range and values.
+    `format` is the file the records are written to, in the contract's own datum, before they are loaded like any other.
+    """
+
+    frame: str
+    where: dict[str, tuple[str, ...]] = Field(default_factory=dict[str, tuple[str, ...]])
+    count: int | None = Field(default=None, ge=1)
+    map: dict[str, str] = Field(default_factory=dict[str, str])
+    rhythm: dict[str, str] = Field(default_factory=dict[str, str], description="field to a named daily rhythm")
+    hours: int = Field(default=24, ge=1, description="observations: length of the history")
+    every: Duration = Field(default="1 h", description="observations: time between two")
+    format: Literal["csv", "xlsx", "geojson", "shp", "gpkg", "fgb", "parquet"] = "csv"
+
+
+class Contract(_Part):
+    """What a dataset is."""
+
+    id: DatasetId
+    kind: Kind
+    title: Title
+    description: Title | None = None
+    owner: str = Field(min_length=1)
+    data_class: DataClass = Field(alias="class")
+    readers: tuple[str, ...] = Field(default=(), description="further audiences that may read it")
+    purpose: str | None = None
+    basis: str | None = None
+    retention: Duration | None = None
+    rate: Rate
+    late_after: Duration | None = None
+    key: tuple[str, ...] = Field(min_length=1)
+    geometry: GeometryType
+    time: TimeRule = TimeRule()
+    place: Place
+    fields: dict[Identifier, FieldSpec] = Field(min_length=1)
+    source: Source | None = None
+    osm: OsmSource | None = None
+    gtfs: GtfsSource | None = None
+    indicators: tuple[Indicator, ...] = ()
+    style: Style = Style()
+    demo: Demo | None = None
+    standards: tuple[str, ...] = ()
+    notes: str | None = None
+    quality: Literal["bronze", "silver", "gold"] = "bronze"
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    @property
+    def system(self) -> str:
+        """The system the dataset belongs to."""
+        return self.id.split(".")[0]
+
+    @property
+    def name(self) -> str:
+        """The dataset's name within its system."""
+        return self.id.split(".")[1]
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether rows are moments of a subject (observation, track) rather than states that hold for a while."""
+        return self.kind in {"observation", "track"}
+
+    @property
+    def subject_key(self) -> tuple[str, ...]:
+        """The key without the time of the observation: what identifies the thing itself."""
+        return tuple(name for name in self.key if not (self.is_stream and name == self.time.event))
+
+
+class System(_Part):
+    """One of the 23 systems of the city's plan: `layers/catalog/<id>/system.toml`."""
+
+    id: Identifier
+    number: str = Field(description="its number in the plan: 1, P1..P6, C1..C16")
+    title: Title
+    owner: str
+    description: Title

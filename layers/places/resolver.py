@@ -1,0 +1,100 @@
+"""Asks the rungs of a contract in order; the first whose check a record passes places it."""
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from layers.contract import AreaRung, CellRung, Contract, CoordinateRung, DeviceRung, GeometryRung, Rung
+from layers.places import cell, coordinate, geometry, registered
+from layers.places.fix import ABSENT, Fix, Geometries, Site, is_none
+from layers.reasons import Reason
+from twin.grid import cells_at_honest_resolution
+
+__all__ = ["Placed", "place"]
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """The places of n records.
+
+    `lon`, `lat` (n,) degrees in the city's datum; `shapes` (n,) geometries, None for a point; `cell` (n,) H3 at the
+    finest resolution that the accuracy allows, 0 where there is no place; `reasons` (n,) why it has none, else None.
+    """
+
+    lon: NDArray[np.float64]
+    lat: NDArray[np.float64]
+    shapes: Geometries
+    cell: NDArray[np.int64]
+    accuracy_m: NDArray[np.float64]
+    method: NDArray[np.object_]
+    source: NDArray[np.object_]
+    reasons: NDArray[np.object_]
+
+    def where(self, mask: NDArray[np.bool_]) -> "Placed":
+        """The places of the records that `mask` (n,) chooses."""
+        return Placed(*(getattr(self, part.name)[mask] for part in fields(self)))
+
+
+def place(frame: pl.DataFrame, contract: Contract, site: Site) -> Placed:
+    """Place the records of `frame` (fields of the contract, coordinate columns, the file's geometry).
+
+    Raises DatumError when the file's datum is unsaid or contradicts the contract.
+    """
+    n = frame.height
+    placed = Placed(
+        lon=np.full(n, np.nan),
+        lat=np.full(n, np.nan),
+        shapes=np.full(n, None, dtype=object),
+        cell=np.zeros(n, dtype=np.int64),
+        accuracy_m=np.full(n, np.nan),
+        method=np.full(n, None, dtype=object),
+        source=np.full(n, None, dtype=object),
+        reasons=np.full(n, ABSENT, dtype=object),
+    )
+    for rung in contract.place.rungs:
+        waiting = np.flatnonzero(~is_none(placed.reasons))
+        if not len(waiting):
+            break
+        part = frame if len(waiting) == n else frame[waiting]
+        _take(placed, waiting, _ask(part, rung, contract, site), rung.by)
+    placed.reasons[placed.reasons == ABSENT] = Reason.NO_PLACE
+    here = np.flatnonzero(is_none(placed.reasons) & (placed.cell == 0))
+    placed.cell[here] = cells_at_honest_resolution(
+        placed.lon[here], placed.lat[here], placed.accuracy_m[here], site.city.resolutions.finest
+    )
+    return placed
+
+
+def _ask(frame: pl.DataFrame, rung: Rung, contract: Contract, site: Site) -> Fix:
+    match rung:
+        case CoordinateRung():
+            return coordinate.fix(frame, rung, site)
+        case GeometryRung():
+            return geometry.fix(frame, rung, contract.geometry, site)
+        case DeviceRung():
+            return registered.fix_device(frame, rung, site)
+        case AreaRung():
+            return registered.fix_area(frame, rung, site)
+        case CellRung():
+            return cell.fix(frame, rung, site)
+
+
+def _take(placed: Placed, waiting: NDArray[np.intp], fix: Fix, method: str) -> None:
+    """Fill in what a rung found, and keep the first reason that says more than "nothing to look at"."""
+    good = is_none(fix.reasons)
+    rows = waiting[good]
+    placed.lon[rows], placed.lat[rows] = fix.lon[good], fix.lat[good]
+    placed.accuracy_m[rows] = fix.accuracy_m[good]
+    if fix.cells is not None:
+        placed.cell[rows] = fix.cells[good]
+    if fix.shapes is not None:
+        placed.shapes[rows] = fix.shapes[good]
+    placed.method[rows] = method
+    placed.source[rows] = fix.source
+    if fix.repaired is not None:
+        placed.source[waiting[good & fix.repaired]] = f"{fix.source} repaired"
+    placed.reasons[rows] = None
+    silent = placed.reasons[waiting] == ABSENT
+    placed.reasons[waiting[~good & silent]] = fix.reasons[~good & silent]

@@ -1,0 +1,159 @@
+"""A contract's style -> MapLibre layers and a legend; classes and colours for numbers."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from layers.contract import Contract, FieldSpec, StylePart
+
+__all__ = ["CIVIDIS", "Class", "classes", "legend", "maplibre_layers"]
+
+OKABE_ITO = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#F0E442", "#7A7A7A")
+"""Eight colours that people with colour vision deficiencies can tell apart (Okabe and Ito, 2008)."""
+
+CIVIDIS = ("#00224E", "#123570", "#3B496C", "#575D6D", "#707173", "#8A8678", "#A59C74", "#C3B369", "#E1CC55", "#FEE838")
+"""Sequential ramp that reads the same with and without full colour vision (Nunez, Anderton and Renslow, 2018)."""
+
+DIVERGING = ("#2166AC", "#67A9CF", "#D1E5F0", "#F7F7F7", "#FDDBC7", "#EF8A62", "#B2182B")
+AIR = ((0, "#00E400"), (35, "#FFFF00"), (75, "#FF7E00"), (115, "#FF0000"), (150, "#99004C"), (250, "#7E0023"))
+"""Lower bounds of the PM2.5 classes in ug/m3 and their colours, after HJ 633."""
+
+_NO_DATA = "#B8C0CC"
+_RADIUS_PX, _WIDTH_PX = 5.0, 1.5
+_FEWEST_CLASSES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Class:
+    """One class of a legend: values from `start` up to, not including, `end` (None: open), and its colour."""
+
+    start: float
+    end: float | None
+    colour: str
+
+    @property
+    def label(self) -> str:
+        """The class in words, the same in all languages."""
+        return f"≥ {self.start:,.6g}" if self.end is None else f"{self.start:,.6g} – {self.end:,.6g}"
+
+
+def classes(values: Sequence[float], ramp: Sequence[str] = CIVIDIS) -> list[Class]:
+    """Up to six classes of equal numbers of `values`, with round breaks; fewer when the values do not differ enough."""
+    finite = np.asarray(values, dtype=np.float64)
+    finite = finite[np.isfinite(finite)]
+    if not len(finite):
+        return []
+    quantiles = np.quantile(finite, np.linspace(0, 1, _FEWEST_CLASSES + 2)[1:-1])
+    low = float(finite.min())
+    breaks = sorted({rounded for rounded in map(_round, quantiles) if low < rounded <= finite.max()})
+    starts = [_floor(low), *breaks]
+    colours = [ramp[round(at * (len(ramp) - 1) / max(1, len(starts) - 1))] for at in range(len(starts))]
+    ends: list[float | None] = [*starts[1:], None]
+    return [Class(start, end, colour) for start, end, colour in zip(starts, ends, colours, strict=True)]
+
+
+def _step(value: float) -> float:
+    return 10.0 ** (math.floor(math.log10(abs(value))) - 1) if value else 1.0
+
+
+def _round(value: float) -> float:
+    """The value with two significant digits."""
+    step = _step(value)
+    return float(f"{round(value / step) * step:.12g}")
+
+
+def _floor(value: float) -> float:
+    step = _step(value)
+    return float(f"{math.floor(value / step) * step:.12g}")
+
+
+def maplibre_layers(contract: Contract) -> list[dict[str, Any]]:
+    """The dataset's MapLibre layers, without id, source and source layer: fill below line below circle."""
+    style, found = contract.style, list[dict[str, Any]]()
+    if style.fill:
+        paint = {"fill-color": _colour(contract, style.fill), "fill-opacity": style.fill.opacity or 0.4}
+        found.append({"type": "fill", "paint": paint, "filter": _of("Polygon")})
+    if style.line:
+        paint = {
+            "line-color": _colour(contract, style.line),
+            "line-width": style.line.width_px or _WIDTH_PX,
+            "line-opacity": style.line.opacity or 1,
+        }
+        layout = {"line-cap": "round", "line-join": "round"}
+        # Areas have an outline too.
+        found.append({"type": "line", "paint": paint, "layout": layout, "filter": ["!", _of("Point")]})
+    if style.circle:
+        paint = {
+            "circle-color": _colour(contract, style.circle),
+            "circle-radius": style.circle.radius_px or _RADIUS_PX,
+            "circle-opacity": style.circle.opacity or 0.9,
+            "circle-stroke-color": "#FFFFFF",
+            "circle-stroke-width": 1,
+        }
+        found.append({"type": "circle", "paint": paint, "filter": _of("Point")})
+    return found
+
+
+def _of(kind: str) -> list[object]:
+    return ["match", ["geometry-type"], [kind, f"Multi{kind}"], True, False]
+
+
+def _colour(contract: Contract, part: StylePart) -> object:
+    """A colour, or the MapLibre expression that finds it from a field."""
+    if part.colour.startswith("#"):
+        return part.colour
+    spec = contract.fields[part.colour]
+    if spec.values or spec.type == "boolean":
+        pairs = [item for value, colour in _categories(spec) for item in (value, colour)]
+        return ["match", ["to-string", ["get", part.colour]], *pairs, _NO_DATA]
+    if spec.type not in {"integer", "float"}:
+        return OKABE_ITO[0]
+    start, *rest = _ramp(spec, part)
+    steps = [item for bound, colour in rest for item in (bound, colour)]
+    number = ["to-number", ["get", part.colour]]
+    return ["case", ["has", part.colour], ["step", number, start[1], *steps], _NO_DATA]
+
+
+def _categories(spec: FieldSpec) -> list[tuple[str, str]]:
+    values = list(spec.values) or ["true", "false"]
+    return [(value, OKABE_ITO[at % len(OKABE_ITO)]) for at, value in enumerate(values)]
+
+
+def _ramp(spec: FieldSpec, part: StylePart) -> list[tuple[float, str]]:
+    """Lower bounds and colours of a number's classes: those of the air standard, or even steps of the field's range."""
+    if part.ramp == "air":
+        return [(float(bound), colour) for bound, colour in AIR]
+    low, high = spec.range or (0.0, 100.0)
+    colours = DIVERGING if part.ramp == "diverging" else CIVIDIS[::2]
+    return [(_round(low + (high - low) * at / len(colours)), colour) for at, colour in enumerate(colours)]
+
+
+def legend(contract: Contract) -> list[dict[str, Any]]:
+    """The dataset's legend: colour, shape and bilingual label of each sign."""
+    for shape, part in (
+        ("circle", contract.style.circle),
+        ("line", contract.style.line),
+        ("fill", contract.style.fill),
+    ):
+        if part is None:
+            continue
+        spec = contract.fields.get(part.colour)
+        if spec is None:
+            return [{"colour": part.colour, "shape": shape, "label": contract.title.model_dump()}]
+        if spec.values:
+            labels = {code: title.model_dump() for code, title in spec.values.items()}
+            return [{"colour": colour, "shape": shape, "label": labels[value]} for value, colour in _categories(spec)]
+        if spec.type == "boolean":
+            words = {"true": {"zh": "是", "en": "Yes"}, "false": {"zh": "否", "en": "No"}}
+            return [{"colour": colour, "shape": shape, "label": words[value]} for value, colour in _categories(spec)]
+        if spec.type in {"integer", "float"}:
+            unit = f" {spec.unit}" if spec.unit and spec.unit != "1" else ""
+            return [
+                {"colour": colour, "shape": shape, "label": {"zh": f"≥ {bound:g}{unit}", "en": f"≥ {bound:g}{unit}"}}
+                for bound, colour in _ramp(spec, part)
+            ]
+        return [{"colour": OKABE_ITO[0], "shape": shape, "label": spec.title.model_dump()}]
+    return []

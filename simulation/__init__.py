@@ -1,0 +1,1 @@
+"""Models of the city: each reads a View and writes a branch."""

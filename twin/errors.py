@@ -1,0 +1,140 @@
+"""Errors of the City Twin.
+
+Every error says what happened, where, and what to do. Two markers say whether trying again can help:
+
+    TwinError
+    ├── Terminal                 the same input fails again
+    │   ├── ContractError        a dataset contract is wrong
+    │   ├── DestructiveChange    a contract change would lose stored data
+    │   ├── SourceError          a file or message cannot be read at all
+    │   ├── DatumError           coordinates without a usable datum
+    │   ├── GeometryError        a geometry that cannot be used
+    │   ├── InvalidRequest       a question that makes no sense
+    │   ├── LimitExceeded        a question or input larger than allowed
+    │   ├── NotFound             nothing of that name (or none you may see)
+    │   ├── NotAllowed           the audience may not do this
+    │   └── SetupError           the machine lacks something this needs
+    └── Transient                the same input may pass later
+        └── DatabaseUnavailable  PostgreSQL does not answer
+
+The layers below the API know nothing of HTTP: `api/problems.py` maps this tree to status codes.
+"""
+
+__all__ = [
+    "ContractError",
+    "DatabaseUnavailable",
+    "DatumError",
+    "DestructiveChange",
+    "GeometryError",
+    "InvalidRequest",
+    "LimitExceeded",
+    "NotAllowed",
+    "NotFound",
+    "SetupError",
+    "SourceError",
+    "Terminal",
+    "Transient",
+    "TwinError",
+]
+
+
+class TwinError(Exception):
+    """Base of all errors of the City Twin.
+
+    `what` says what is wrong, `where` names the file, field or record, `remedy` says what to do about it.
+    """
+
+    code = "error"
+
+    def __init__(self, what: str, *, where: str = "", remedy: str = "") -> None:
+        super().__init__(what, where, remedy)
+        self.what = what
+        self.where = where
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        place = f"{self.where}: " if self.where else ""
+        advice = f" {self.remedy}" if self.remedy else ""
+        return f"{place}{self.what}{advice}"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Exceptions with keyword-only arguments do not pickle by themselves; workers send errors across processes.
+        return _restore, (type(self), self.what, self.where, self.remedy)
+
+
+def _restore(kind: type[TwinError], what: str, where: str, remedy: str) -> TwinError:
+    return kind(what, where=where, remedy=remedy)
+
+
+class Terminal(TwinError):
+    """The same input fails again: quarantine it or tell the person."""
+
+
+class Transient(TwinError):
+    """The same input may pass later: try again with a pause."""
+
+
+class ContractError(Terminal):
+    """A dataset contract is wrong; `what` lists every fault, one a line."""
+
+    code = "contract-invalid"
+
+
+class DestructiveChange(Terminal):
+    """Applying a contract would drop or rewrite stored data; `what` is the difference."""
+
+    code = "destructive-change"
+
+
+class SourceError(Terminal):
+    """A file or message cannot be read at all: nothing of it entered the twin but its raw bytes."""
+
+    code = "source-unreadable"
+
+
+class DatumError(Terminal):
+    """Coordinates whose datum is not said, is unknown, or lacks the parameters to convert it."""
+
+    code = "datum-unusable"
+
+
+class GeometryError(Terminal):
+    """A geometry that cannot be used and was not repaired."""
+
+    code = "geometry-unusable"
+
+
+class InvalidRequest(Terminal):
+    """A question whose words or values make no sense."""
+
+    code = "invalid-request"
+
+
+class LimitExceeded(Terminal):
+    """A question or an input larger than the twin accepts."""
+
+    code = "limit-exceeded"
+
+
+class NotFound(Terminal):
+    """Nothing of that name exists, or none that this audience may know of."""
+
+    code = "not-found"
+
+
+class NotAllowed(Terminal):
+    """The audience may not do this."""
+
+    code = "not-allowed"
+
+
+class SetupError(Terminal):
+    """The machine lacks something the twin needs; `remedy` is the command to run."""
+
+    code = "setup-incomplete"
+
+
+class DatabaseUnavailable(Transient):
+    """PostgreSQL does not answer, or dropped the connection."""
+
+    code = "database-unavailable"

@@ -1,0 +1,56 @@
+"""Settings, all read from the environment with the prefix `TWIN_`."""
+
+from functools import cache
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+__all__ = ["Settings", "settings"]
+
+
+class Settings(BaseSettings):
+    """What a deployment chooses. The description of each field is its documentation in the README."""
+
+    model_config = SettingsConfigDict(env_prefix="TWIN_", frozen=True, extra="ignore")
+
+    home: Path = Field(
+        default=Path.home() / ".citytwin",
+        description="State folder: private database, inbox, coverages, tokens.",
+    )
+    city: str = Field(
+        default="zaozhuang", description="City profile: a name in twin/cities or the path of a TOML file."
+    )
+    catalog: Annotated[tuple[Path, ...], NoDecode] = Field(
+        default=(),
+        description="Further folders of contracts (separated by ':'), read after the built-in catalogue.",
+    )
+    host: str = Field(default="127.0.0.1", description="Address the HTTP server binds to.")
+    port: int = Field(default=8000, ge=1, le=65535, description="Port of the HTTP server.")
+    workers: int = Field(default=1, ge=1, le=64, description="Processes that answer HTTP requests.")
+    database_url: SecretStr | None = Field(
+        default=None,
+        description="An existing PostgreSQL + PostGIS server (postgresql://...); unset: a private cluster.",
+    )
+    statement_timeout_s: float = Field(
+        default=5.0, gt=0, description="Longest time one reading statement may take, in seconds."
+    )
+    max_upload_mb: int = Field(
+        default=2048, ge=1, description="Largest file that may be loaded, unpacked, in megabytes."
+    )
+
+    def model_post_init(self, _context: object) -> None:
+        """Make the state folder absolute: other processes start elsewhere."""
+        object.__setattr__(self, "home", self.home.expanduser().absolute())
+
+    @field_validator("catalog", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(Path(part) for part in value.split(":") if part) if isinstance(value, str) else value
+
+
+@cache
+def settings() -> Settings:
+    """The settings of this process, read once."""
+    return Settings()

@@ -1,0 +1,90 @@
+"""The View: which city you look at. Every read takes one."""
+
+import datetime as dt
+from dataclasses import dataclass, replace
+
+from twin.access import PUBLIC, Audience
+from twin.errors import InvalidRequest
+
+__all__ = ["MAIN", "Span", "View", "parse_moment"]
+
+MAIN = "main"
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A stretch of time, closed at both ends; None is open. An instant has equal ends. Times carry a zone."""
+
+    start: dt.datetime | None
+    end: dt.datetime | None
+
+    def __post_init__(self) -> None:
+        for moment in (self.start, self.end):
+            if moment is not None and moment.tzinfo is None:
+                raise InvalidRequest(f"{moment.isoformat()} has no time zone.", remedy="Add one: Z or +08:00.")
+        if self.start is not None and self.end is not None and self.start > self.end:
+            raise InvalidRequest(
+                f"the interval ends ({self.end.isoformat()}) before it starts ({self.start.isoformat()}).",
+                remedy="Swap the two.",
+            )
+
+    @classmethod
+    def instant(cls, moment: dt.datetime) -> "Span":
+        """The span of one moment."""
+        return cls(moment, moment)
+
+    @property
+    def is_instant(self) -> bool:
+        """Whether both ends are the same moment."""
+        return self.start is not None and self.start == self.end
+
+    @classmethod
+    def parse(cls, text: str) -> "Span":
+        """Read the `datetime` parameter of OGC API Features (RFC 3339): `t`, `t/t`, `../t` or `t/..`.
+
+        Raises InvalidRequest when it is not one.
+        """
+        parts = text.split("/")
+        if len(parts) == 1:
+            return cls.instant(parse_moment(text))
+        if len(parts) != 2:
+            raise InvalidRequest(f"{text!r} is not a time or an interval.", remedy="Write t, t/t, ../t or t/...")
+        start, end = (None if part in {"", ".."} else parse_moment(part) for part in parts)
+        return cls(start, end)
+
+
+def parse_moment(text: str) -> dt.datetime:
+    """Read an RFC 3339 time. Raises InvalidRequest when it is not one or carries no zone."""
+    try:
+        # A '+' that was not percent-encoded arrives as a space.
+        moment = dt.datetime.fromisoformat(text.strip().replace(" ", "+") if " " in text[10:] else text.strip())
+    except ValueError as error:
+        raise InvalidRequest(
+            f"{text!r} is not an RFC 3339 time.", remedy="Write for example 2026-11-22T08:00:00Z."
+        ) from error
+    if moment.tzinfo is None:
+        raise InvalidRequest(f"{text!r} has no time zone.", remedy="Add one: Z or +08:00.")
+    return moment
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """Which city you look at.
+
+    `valid_at`: true in the world then (None: now). `known_at`: as we knew it then (None: all we know).
+    `branch`: a what-if over main. `audience`: who looks, hence what is there at all.
+    """
+
+    valid_at: Span | None = None
+    known_at: dt.datetime | None = None
+    branch: str = MAIN
+    audience: Audience = PUBLIC
+
+    @property
+    def is_current(self) -> bool:
+        """Whether this is the main city, now, as known now: the case that indexes and caches are built for."""
+        return self.valid_at is None and self.known_at is None and self.branch == MAIN
+
+    def seen_by(self, audience: Audience) -> "View":
+        """The same view for another audience."""
+        return replace(self, audience=audience)
