@@ -1,15 +1,20 @@
 """The HTTP application: `create_app` puts the routers together; `app_from_settings` is what the server starts."""
 
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from typing import Any
 
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
 from starlette.middleware.cors import CORSMiddleware
-from starlette.middleware.gzip import GZipMiddleware
+from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
 
-from api import basemaps, collections, health, indicators, items, landing, pages, problems, tiles
+from api import basemaps, collections, health, indicators, items, landing, pages, problems, quarantine, tiles
+from api.answers import EXPORT_TYPES
 from api.context import Context
+from api.facts import Facts
+from api.middleware import Guard
 from layers.catalog import Catalog, catalog
 from twin import __version__
 from twin.city import City, city
@@ -19,8 +24,9 @@ from twin.settings import settings
 
 __all__ = ["app_from_settings", "create_app"]
 
-_LONGEST_URL = 8_192
-_ROUTERS = (landing, collections, items, tiles, indicators, basemaps, health, pages)
+_ROUTERS = (landing, collections, items, tiles, indicators, basemaps, quarantine, health)
+_PACKED_TYPES = (*DEFAULT_EXCLUDED_CONTENT_TYPES, EXPORT_TYPES["parquet"])
+_EXPOSED = ("Content-Crs", "ETag", "Link", "OGC-NumberMatched")
 
 
 def create_app(database: Database, contracts: Catalog, profile: City, token_secret: str) -> FastAPI:
@@ -31,39 +37,54 @@ def create_app(database: Database, contracts: Catalog, profile: City, token_secr
         yield
         await database.aclose()
 
-    app = FastAPI(
-        title=f"City Twin {profile.title.zh} {profile.title.en}",
-        version=__version__,
-        openapi_url="/api",
-        docs_url=None,
-        redoc_url=None,
-        lifespan=lifespan,
-    )
-    app.state.context = Context(database, contracts, profile, token_secret)
+    title = f"City Twin {profile.title.zh} {profile.title.en}"
+    app = FastAPI(title=title, version=__version__, openapi_url=None, docs_url=None, redoc_url=None, lifespan=lifespan)
+    app.state.context = Context(database, contracts, profile, token_secret, Facts(database, profile))
     problems.install(app)
     for module in _ROUTERS:
-        app.include_router(module.router)
-    app.add_middleware(GZipMiddleware, minimum_size=1_000, compresslevel=4)
+        app.include_router(module.router, responses=problems.RESPONSES)
+    app.include_router(pages.router)
+    app.openapi = lambda: _described(app)
+    app.add_middleware(GZipMiddleware, minimum_size=1_000, compresslevel=4, exclude_content_types=_PACKED_TYPES)
     app.add_middleware(
         CORSMiddleware,
         allow_origins=["*"],
         allow_methods=["GET", "HEAD"],
         allow_headers=["Authorization"],
-        expose_headers=["Content-Crs", "ETag", "Link"],
+        expose_headers=_EXPOSED,
     )
-    app.middleware("http")(_guard)
+    app.add_middleware(Guard)
     return app
 
 
-async def _guard(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-    """Limits and headers that hold for every answer."""
-    if len(str(request.url)) > _LONGEST_URL:
-        return problems.problem(problems.HTTPStatus.REQUEST_URI_TOO_LONG, "limit-exceeded", "the address is too long.")
-    response = await call_next(request)
-    response.headers.setdefault("X-Content-Type-Options", "nosniff")
-    response.headers.setdefault("Referrer-Policy", "same-origin")
-    response.headers.setdefault("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
-    return response
+def _described(app: FastAPI) -> dict[str, Any]:
+    """The OpenAPI document, made once: with bearer tokens, and problem documents instead of FastAPI's own errors."""
+    if app.openapi_schema is None:
+        document = get_openapi(title=app.title, version=app.version, openapi_version="3.1.0", routes=app.routes)
+        components = document.setdefault("components", {})
+        components["schemas"] = {"Problem": _PROBLEM}
+        components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}}
+        document["security"] = [{}, {"token": []}]
+        for methods in document["paths"].values():
+            for operation in methods.values():
+                operation["responses"].pop("422", None)
+        app.openapi_schema = document
+    return app.openapi_schema
+
+
+_PROBLEM = {
+    "type": "object",
+    "title": "Problem (RFC 9457)",
+    "required": ["type", "title", "status", "code", "detail"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "code": {"type": "string"},
+        "detail": {"type": "string"},
+        "where": {"type": "string"},
+    },
+}
 
 
 def app_from_settings() -> FastAPI:

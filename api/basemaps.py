@@ -17,7 +17,7 @@ router = APIRouter(tags=["Basemaps"], dependencies=[Depends(strict_parameters)])
 _THEMES = ("light", "dark", "print")
 
 
-@router.get("/basemaps/{theme}/style.json")
+@router.get("/basemaps/{theme}/style.json", response_class=Response)
 async def read_style(
     request: Request,
     theme: str,
@@ -26,6 +26,7 @@ async def read_style(
 ) -> Response:
     """A MapLibre style in one of the themes light, dark, print; asks nothing outside this server."""
     if theme not in _THEMES:
-        raise NotFound(f"no theme is called {theme!r}.", remedy=f"There are: {', '.join(_THEMES)}.")
+        raise NotFound(f"no theme is called {theme[:40]!r}.", remedy=f"There are: {', '.join(_THEMES)}.")
     available = {contract.id for contract in readable(context_of(request), audience)}
-    return json_response(style(theme, language(request), k, available, url_of(request, "")))
+    body = style(theme, language(request), k, available, url_of(request, ""))
+    return json_response(body, headers={"Cache-Control": "no-cache", "Vary": "Authorization, Accept-Language"})

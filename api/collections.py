@@ -4,10 +4,10 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from api.answers import GEOJSON, json_response, language, link, url_of
-from api.context import Asked, Context, asked, audience_of, context_of, readable, strict_parameters
-from api.facts import Facts, facts
-from api.parameters import crs_list, storage_crs
+from api.answers import EXPORT_TYPES, GEOJSON, json_response, language, link, url_of
+from api.context import Context, audience_of, context_of, contract_of, readable, strict_parameters
+from api.facts import Fact
+from api.parameters import CRS84, crs_list, storage_crs
 from layers.contract import Contract, FieldSpec
 from layers.grants import may_read
 from layers.style import legend, maplibre_layers
@@ -17,51 +17,52 @@ __all__ = ["router"]
 
 router = APIRouter(tags=["Collections"], dependencies=[Depends(strict_parameters)])
 
+_HEADERS = {"Cache-Control": "no-cache", "Vary": "Authorization, Accept-Language"}
+_QUERYABLES = "http://www.opengis.net/def/rel/ogc/1.0/queryables"
+_TILESETS = "http://www.opengis.net/def/rel/ogc/1.0/tilesets-vector"
 _JSON_TYPES = {"string": "string", "integer": "integer", "float": "number", "boolean": "boolean"}
 _JSON_FORMATS = {"datetime": "date-time", "date": "date"}
 
 
-@router.get("/collections")
-async def collections(request: Request, audience: Annotated[Audience, Depends(audience_of)]) -> Response:
+@router.get("/collections", response_class=Response)
+async def read_collections(request: Request, audience: Annotated[Audience, Depends(audience_of)]) -> Response:
     """The collections that the audience may read."""
     context = context_of(request)
     contracts = readable(context, audience)
     async with context.database.reading(audience) as connection:
-        known = await facts(connection, context, contracts)
-    body = {
-        "links": [link(url_of(request, "/collections"), "self"), link(url_of(request, "/"), "root")],
-        "collections": [
-            _collection(request, context, contract, known[contract.id], audience) for contract in contracts
-        ],
-    }
-    return json_response(body, headers={"Cache-Control": "no-cache", "Vary": "Authorization"})
+        known = await context.facts.of(connection, contracts)
+    found = [_collection(request, context, contract, known[contract.id], audience) for contract in contracts]
+    links = [link(url_of(request, "/collections"), "self"), link(url_of(request, "/"), "root")]
+    return json_response({"links": links, "collections": found}, headers=_HEADERS)
 
 
-@router.get("/collections/{collection}")
-async def collection(request: Request, ask: Annotated[Asked, Depends(asked)]) -> Response:
+@router.get("/collections/{collection}", response_class=Response)
+async def read_collection(
+    request: Request,
+    contract: Annotated[Contract, Depends(contract_of)],
+    audience: Annotated[Audience, Depends(audience_of)],
+) -> Response:
     """One collection."""
-    context, audience = ask.context, ask.view.audience
+    context = context_of(request)
     async with context.database.reading(audience) as connection:
-        known = await facts(connection, context, [ask.contract])
-    return json_response(_collection(request, context, ask.contract, known[ask.contract.id], audience))
+        known = await context.facts.of(connection, [contract])
+    return json_response(_collection(request, context, contract, known[contract.id], audience), headers=_HEADERS)
 
 
-@router.get("/collections/{collection}/queryables")
-async def queryables(request: Request, ask: Annotated[Asked, Depends(asked)]) -> Response:
+@router.get("/collections/{collection}/queryables", response_class=Response)
+async def read_queryables(request: Request, contract: Annotated[Contract, Depends(contract_of)]) -> Response:
     """The names a filter may use, as JSON Schema (OGC API Features part 3)."""
     lang = language(request)
+    fields = {name: _schema(spec, lang) for name, spec in contract.fields.items()}
     body = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "$id": url_of(request, f"/collections/{ask.contract.id}/queryables"),
+        "$id": url_of(request, f"/collections/{contract.id}/queryables"),
         "type": "object",
-        "title": ask.contract.title.of(lang),
-        "properties": {
-            **{name: _schema(spec, lang) for name, spec in ask.contract.fields.items()},
-            "geometry": {"format": "geometry-any"},
-        },
+        "title": contract.title.of(lang),
+        "properties": {"id": {"type": "string"}, **fields, "geometry": {"format": "geometry-any"}},
         "additionalProperties": False,
     }
-    return json_response(body, media_type="application/schema+json")
+    return json_response(body, media_type="application/schema+json", headers=_HEADERS)
 
 
 def _schema(spec: FieldSpec, lang: str) -> dict[str, Any]:
@@ -76,17 +77,16 @@ def _schema(spec: FieldSpec, lang: str) -> dict[str, Any]:
 
 
 def _collection(
-    request: Request, context: Context, contract: Contract, known: Facts, audience: Audience
+    request: Request, context: Context, contract: Contract, known: Fact, audience: Audience
 ) -> dict[str, Any]:
     lang, path = language(request), f"/collections/{contract.id}"
-    tiles = f"{path}/tiles"
     return {
         "id": contract.id,
         "title": contract.title.of(lang),
         "description": (contract.description or contract.title).of(lang),
         "itemType": "feature",
         "extent": {
-            "spatial": {"bbox": [list(context.city.bounds)], "crs": "http://www.opengis.net/def/crs/OGC/1.3/CRS84"},
+            "spatial": {"bbox": [list(known.bounds or context.city.bounds)], "crs": CRS84},
             "temporal": {"interval": [[None, None]]},
         },
         "crs": crs_list(context.city),
@@ -94,14 +94,18 @@ def _collection(
         "links": [
             link(url_of(request, path), "self"),
             link(url_of(request, f"{path}/items"), "items", GEOJSON),
-            link(url_of(request, f"{path}/queryables"), "http://www.opengis.net/def/rel/ogc/1.0/queryables"),
-            link(url_of(request, tiles), "http://www.opengis.net/def/rel/ogc/1.0/tilesets-vector"),
+            *(
+                link(url_of(request, f"{path}/items", f=word), "items", media_type)
+                for word, media_type in EXPORT_TYPES.items()
+            ),
+            link(url_of(request, f"{path}/queryables"), _QUERYABLES, "application/schema+json"),
+            link(url_of(request, f"{path}/tiles"), _TILESETS),
         ],
         "twin": _for_pages(context, contract, known, audience),
     }
 
 
-def _for_pages(context: Context, contract: Contract, known: Facts, audience: Audience) -> dict[str, Any]:
+def _for_pages(context: Context, contract: Contract, known: Fact, audience: Audience) -> dict[str, Any]:
     """What a page needs to list, draw and explain the dataset, in both languages."""
     return {
         "title": contract.title.model_dump(),

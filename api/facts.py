@@ -1,64 +1,99 @@
-"""Facts about datasets that answers repeat: version, number of records, when they changed, whether they are made up.
+"""What the answers say of a dataset beside its contract: how much there is, where, how new, and whether it is made up.
 
-One small question tells the versions; what depends on a version is computed once and remembered.
+All is remembered until the dataset changes. Versions are looked up at most once a second, in one question for all
+datasets, so an answer may be a second late; it is never later than that.
 """
 
+import asyncio
 import datetime as dt
+import time
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from api.context import Context
 from layers.contract import Contract
 from layers.query import visible
+from layers.tilecache import Edition
 from layers.versions import versions
+from twin.access import PUBLIC
+from twin.city import City
+from twin.database import Database
 from twin.view import View
 
-__all__ = ["Facts", "facts", "version_of"]
+__all__ = ["Fact", "Facts"]
 
-_SYNTHETIC = sa.text("select dataset from twin.batches where synthetic and finished_at is not null group by dataset")
+_VERSIONS_HOLD_S = 1.0
+_SYNTHETIC = sa.text("SELECT DISTINCT dataset FROM twin.batches WHERE synthetic AND finished_at IS NOT NULL")
+
+Bounds = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
-    """What an answer says of a dataset beside its contract."""
+class Fact:
+    """Of one dataset: its version, how many records are true now, their bounds in degrees, when it changed."""
 
     version: int
     count: int
+    bounds: Bounds | None
     updated_at: dt.datetime | None
     synthetic: bool
 
 
-async def version_of(connection: AsyncConnection, dataset: str) -> int:
-    """The dataset's version: it grows with each change; 0 when nothing was ever written."""
-    question = sa.select(versions.c.version).where(versions.c.dataset == dataset)
-    return (await connection.execute(question)).scalar() or 0
+class Facts:
+    """The facts of all datasets, asked for as needed."""
 
+    def __init__(self, database: Database, city: City) -> None:
+        self._database = database
+        self._city = city
+        self._changes: dict[str, tuple[int, dt.datetime]] = {}
+        self._synthetic: set[str] = set()
+        self._looked_at = -_VERSIONS_HOLD_S
+        self._looking = asyncio.Lock()
+        self._measured: dict[str, tuple[Edition, int, Bounds | None]] = {}
 
-async def facts(connection: AsyncConnection, context: Context, contracts: list[Contract]) -> dict[str, Facts]:
-    """The facts of each dataset, by id. The connection reads as an audience who may read all of `contracts`."""
-    changes = {row.dataset: row for row in await connection.execute(sa.select(versions))}
-    synthetic = set((await connection.execute(_SYNTHETIC)).scalars())
-    found: dict[str, Facts] = {}
-    for contract in contracts:
-        change = changes.get(contract.id)
-        count = 0 if change is None else await _count(connection, context, contract, change.version)
-        found[contract.id] = Facts(
-            version=change.version if change else 0,
-            count=count,
-            updated_at=change.changed_at if change else None,
-            synthetic=contract.id in synthetic,
-        )
-    return found
+    async def edition(self, contract: Contract, view: View) -> Edition:
+        """Which edition of a dataset is current. Looked up before the rows, so it is never newer than they are."""
+        await self._look()
+        version, _ = self._changes.get(contract.id, (0, None))
+        return Edition.of(contract, version, view)
 
+    async def _look(self) -> None:
+        async with self._looking:
+            looked_at = time.monotonic()
+            if looked_at - self._looked_at < _VERSIONS_HOLD_S:
+                return
+            async with self._database.reading(PUBLIC) as connection:
+                rows = (await connection.execute(sa.select(versions))).all()
+                changes = {row.dataset: (row.version, row.changed_at) for row in rows}
+                if changes != self._changes:
+                    self._synthetic = set((await connection.execute(_SYNTHETIC)).scalars())
+            self._changes, self._looked_at = changes, looked_at
 
-async def _count(connection: AsyncConnection, context: Context, contract: Contract, version: int) -> int:
-    """How many records are true now. The same for everyone who may read the dataset, so it is remembered for all."""
-    key = ("count", contract.id)
-    remembered = context.memory.get(key)
-    if remembered is None or remembered[0] != version:
-        rows = visible(contract, View(), context.city)
-        number = (await connection.execute(sa.select(sa.func.count()).select_from(rows))).scalar_one()
-        context.memory[key] = remembered = (version, number)
-    return remembered[1]
+    async def of(self, connection: AsyncConnection, contracts: list[Contract]) -> dict[str, Fact]:
+        """The facts of datasets, by id. The audience of `connection` may read all of them.
+
+        They are the same for everyone who may read a dataset, so they are remembered for all.
+        """
+        found: dict[str, Fact] = {}
+        for contract in contracts:
+            edition = await self.edition(contract, View())
+            remembered = self._measured.get(contract.id)
+            if remembered is None or remembered[0] != edition:
+                remembered = (edition, *(await self._measure(connection, contract)))
+                self._measured[contract.id] = remembered
+            _, count, bounds = remembered
+            _, changed_at = self._changes.get(contract.id, (0, None))
+            found[contract.id] = Fact(edition.version, count, bounds, changed_at, contract.id in self._synthetic)
+        return found
+
+    async def _measure(self, connection: AsyncConnection, contract: Contract) -> tuple[int, Bounds | None]:
+        shown = visible(contract, View(), self._city)
+        box = sa.func.ST_Extent(shown.rows.c.geom)
+        sides: list[sa.ColumnElement[Any]] = [
+            side(box) for side in (sa.func.ST_XMin, sa.func.ST_YMin, sa.func.ST_XMax, sa.func.ST_YMax)
+        ]
+        count, *bounds = (await connection.execute(shown.select(sa.func.count(), *sides))).one()
+        west, south, east, north = bounds
+        return count, None if west is None else (west, south, east, north)

@@ -1,25 +1,27 @@
 """`/health`: whether the process lives, and whether it can answer."""
 
 import sqlalchemy as sa
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 
 from api.answers import json_response
-from api.context import context_of
+from api.context import context_of, strict_parameters
 from twin.access import PUBLIC
 from twin.errors import DatabaseUnavailable
 
 __all__ = ["router"]
 
-router = APIRouter(tags=["Operations"])
+router = APIRouter(tags=["Operations"], dependencies=[Depends(strict_parameters)])
+
+_HEADERS = {"Cache-Control": "no-store"}
 
 
-@router.get("/health/live")
+@router.get("/health/live", response_class=Response)
 async def live() -> Response:
     """The process lives."""
-    return json_response({"status": "live"})
+    return json_response({"status": "live"}, headers=_HEADERS)
 
 
-@router.get("/health/ready")
+@router.get("/health/ready", response_class=Response)
 async def ready(request: Request) -> Response:
     """The database answers and holds the catalogue that this process works with. 503 otherwise."""
     context = context_of(request)
@@ -30,4 +32,4 @@ async def ready(request: Request) -> Response:
         raise DatabaseUnavailable(
             f"the catalogue is not applied: {', '.join(missing[:5])} lack tables.", remedy="Run `twin catalog apply`."
         )
-    return json_response({"status": "ready", "datasets": len(context.catalog)})
+    return json_response({"status": "ready", "datasets": len(context.catalog)}, headers=_HEADERS)

@@ -4,7 +4,7 @@ from html import escape
 from typing import Any
 
 from api.context import Context
-from api.facts import Facts
+from api.facts import Fact
 from layers.contract import Contract
 
 __all__ = ["docs_page", "landing_page"]
@@ -67,7 +67,7 @@ def _frame(title: str, lang: str, body: str) -> str:
     )
 
 
-def landing_page(context: Context, contracts: list[Contract], known: dict[str, Facts], lang: str) -> str:
+def landing_page(context: Context, contracts: list[Contract], known: dict[str, Fact], lang: str) -> str:
     """The landing page in `lang`: what this is, the way to the map, the datasets that the audience may read."""
     words, city = _WORDS[lang], context.city
     title = f"{city.title.of(lang)} · City Twin"
@@ -87,7 +87,7 @@ def landing_page(context: Context, contracts: list[Contract], known: dict[str, F
     return _frame(title, lang, body)
 
 
-def _datasets(context: Context, contracts: list[Contract], known: dict[str, Facts], lang: str) -> str:
+def _datasets(context: Context, contracts: list[Contract], known: dict[str, Fact], lang: str) -> str:
     rows: list[str] = []
     system = ""
     for contract in contracts:

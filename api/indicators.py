@@ -1,14 +1,15 @@
 """`/indicators`: numbers per H3 cell."""
 
+import asyncio
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from api.answers import GEOJSON, chosen_format, json_response, link, url_of
+from api.answers import EXPORT_TYPES, GEOJSON, chosen_format, json_response, link, url_of
 from api.context import Context, audience_of, context_of, strict_parameters, view_of
-from api.facts import version_of
-from api.parameters import parse_box, parse_crs
-from layers.cells import CellsQuery, cells, explain, to_arrow, to_geojson, to_json
+from api.parameters import BboxCrsParameter, BboxParameter, parse_box, parse_crs
+from layers.cellfiles import explain, to_arrow, to_geojson, to_json
+from layers.cells import CellsQuery, cells
 from layers.contract import Contract, Indicator
 from layers.grants import may_read
 from twin.access import Audience
@@ -19,58 +20,62 @@ __all__ = ["router"]
 
 router = APIRouter(tags=["Indicators"], dependencies=[Depends(strict_parameters)])
 
-_FORMATS = {"json": "application/json", "geojson": GEOJSON, "arrow": "application/vnd.apache.arrow.stream"}
+_FORMATS = {"json": "application/json", "geojson": GEOJSON, "arrow": EXPORT_TYPES["arrow"]}
+_WRITERS = {"json": to_json, "geojson": to_geojson, "arrow": to_arrow}
+_HEADERS = {"Cache-Control": "no-cache", "Vary": "Authorization, Accept"}
 
 
-@router.get("/indicators")
-async def indicators(request: Request, audience: Annotated[Audience, Depends(audience_of)]) -> Response:
+@router.get("/indicators", response_class=Response)
+async def read_indicators(request: Request, audience: Annotated[Audience, Depends(audience_of)]) -> Response:
     """The indicators that the audience may read."""
     found = [
         _indicator(request, contract, indicator)
         for contract, indicator in context_of(request).catalog.indicators()
         if may_read(indicator.data_class or contract.data_class, contract, audience)
     ]
-    return json_response({"links": [link(url_of(request, "/indicators"), "self")], "indicators": found})
+    links = [link(url_of(request, "/indicators"), "self")]
+    return json_response({"links": links, "indicators": found}, headers=_HEADERS)
 
 
-@router.get("/indicators/{indicator}")
-async def indicator(request: Request, indicator: str, audience: Annotated[Audience, Depends(audience_of)]) -> Response:
+@router.get("/indicators/{indicator}", response_class=Response)
+async def read_indicator(
+    request: Request, indicator: str, audience: Annotated[Audience, Depends(audience_of)]
+) -> Response:
     """One indicator."""
-    return json_response(_indicator(request, *_found(context_of(request), indicator, audience)))
+    return json_response(_indicator(request, *_found(context_of(request), indicator, audience)), headers=_HEADERS)
 
 
-@router.get("/indicators/{indicator}/cells")
+@router.get("/indicators/{indicator}/cells", response_class=Response)
 async def read_cells(
     request: Request,
     indicator: str,
     view: Annotated[View, Depends(view_of)],
     resolution: Annotated[int | None, Query(ge=0, le=15)] = None,
-    bbox: Annotated[str | None, Query(max_length=200)] = None,
-    bbox_crs: Annotated[str | None, Query(alias="bbox-crs", max_length=100)] = None,
+    bbox: BboxParameter = None,
+    bbox_crs: BboxCrsParameter = None,
 ) -> Response:
     """The cells of an indicator at a resolution; its own, the finest there is, when none is asked."""
     context = context_of(request)
     contract, found = _found(context, indicator, view.audience)
-    box = parse_box(bbox, parse_crs(bbox_crs, context.city, "bbox-crs")) if bbox else None
+    box = parse_box(bbox, parse_crs(bbox_crs, context.city, "bbox-crs")) if bbox is not None else None
     query = CellsQuery(found.resolution if resolution is None else resolution, box, view)
     word = chosen_format(request, _FORMATS)
     async with context.database.reading(view.audience) as connection:
-        version = await version_of(connection, contract.id)
         table = await cells(connection, contract, found, query, context.city)
-    body = {"json": to_json, "geojson": to_geojson, "arrow": to_arrow}[word](table)
-    headers = {"X-Dataset-Version": str(version), "Cache-Control": "no-cache", "Vary": "Authorization, Accept"}
-    return Response(body, media_type=_FORMATS[word], headers=headers)
+    body = await asyncio.to_thread(_WRITERS[word], table)
+    return Response(body, media_type=_FORMATS[word], headers=_HEADERS)
 
 
-@router.get("/indicators/{indicator}/cells/{cell}/explain")
-async def explain_cell(
+@router.get("/indicators/{indicator}/cells/{cell}/explain", response_class=Response)
+async def read_explanation(
     request: Request, indicator: str, cell: str, view: Annotated[View, Depends(view_of)]
 ) -> Response:
     """Where a cell's number comes from: rule, parts, records, freshness."""
     context = context_of(request)
     contract, found = _found(context, indicator, view.audience)
     async with context.database.reading(view.audience) as connection:
-        return json_response(await explain(connection, contract, found, cell, view, context.city))
+        body = await explain(connection, contract, found, cell, view, context.city)
+    return json_response(body, headers=_HEADERS)
 
 
 def _found(context: Context, name: str, audience: Audience) -> tuple[Contract, Indicator]:
@@ -78,7 +83,7 @@ def _found(context: Context, name: str, audience: Audience) -> tuple[Contract, I
     for contract, found in context.catalog.indicators():
         if found.id == name and may_read(found.data_class or contract.data_class, contract, audience):
             return contract, found
-    raise NotFound(f"no indicator is called {name!r}.", remedy="See /indicators.")
+    raise NotFound(f"no indicator is called {name[:80]!r}.", remedy="See /indicators.")
 
 
 def _indicator(request: Request, contract: Contract, found: Indicator) -> dict[str, Any]:
@@ -90,6 +95,7 @@ def _indicator(request: Request, contract: Contract, found: Indicator) -> dict[s
         "where": {name: list(values) for name, values in found.where.items()},
         "window": found.window,
         "resolution": found.resolution,
+        "coarsest": min(context_of(request).city.resolutions.coarsest, found.resolution),
         "per_km2": found.per_km2,
         "class": found.data_class or contract.data_class,
         "dataset": contract.id,

@@ -2,12 +2,13 @@
 
 import logging
 from http import HTTPStatus
+from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from api.answers import json_response
+from api.answers import PROBLEM, json_response
 from twin.errors import (
     DatabaseUnavailable,
     InvalidRequest,
@@ -19,21 +20,50 @@ from twin.errors import (
     TwinError,
 )
 
-__all__ = ["STATUS", "install"]
+__all__ = ["RESPONSES", "STATUS", "Unidentified", "install", "problem"]
+
+
+class Unidentified(NotAllowed):
+    """The credentials of a request are not good: nobody knows who asks."""
+
 
 STATUS: dict[type[TwinError], HTTPStatus] = {
-    DatabaseUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     InvalidRequest: HTTPStatus.BAD_REQUEST,
     LimitExceeded: HTTPStatus.BAD_REQUEST,
+    Unidentified: HTTPStatus.UNAUTHORIZED,
     NotAllowed: HTTPStatus.FORBIDDEN,
     NotFound: HTTPStatus.NOT_FOUND,
+    DatabaseUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     Transient: HTTPStatus.SERVICE_UNAVAILABLE,
     Terminal: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
 """The status of each error; one that is not listed has its parent's."""
 
+_CODES = {
+    HTTPStatus.NOT_FOUND: NotFound.code,
+    HTTPStatus.METHOD_NOT_ALLOWED: InvalidRequest.code,
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: LimitExceeded.code,
+}
 _RETRY_AFTER_S = "2"
 _log = logging.getLogger("twin.api")
+
+
+def _described(status: HTTPStatus) -> dict[str, Any]:
+    schema = {"$ref": "#/components/schemas/Problem"}
+    return {"description": status.phrase, "content": {PROBLEM: {"schema": schema}}}
+
+
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    status.value: _described(status)
+    for status in (
+        HTTPStatus.BAD_REQUEST,
+        HTTPStatus.UNAUTHORIZED,
+        HTTPStatus.FORBIDDEN,
+        HTTPStatus.NOT_FOUND,
+        HTTPStatus.SERVICE_UNAVAILABLE,
+    )
+}
+"""The problems that any route may answer with, as OpenAPI describes them."""
 
 
 def install(app: FastAPI) -> None:
@@ -49,39 +79,47 @@ def status_of(error: TwinError) -> HTTPStatus:
     return next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), HTTPStatus.INTERNAL_SERVER_ERROR)
 
 
-def problem(status: HTTPStatus, code: str, detail: str, headers: dict[str, str] | None = None) -> Response:
-    """A problem document. `code` is stable and listed in the README; `detail` is for people."""
+def problem(
+    status: HTTPStatus, code: str, detail: str, *, where: str = "", headers: dict[str, str] | None = None
+) -> Response:
+    """A problem document. `code` is stable and listed in the README; `detail` is for people, `where` names the part."""
     body = {"type": "about:blank", "title": status.phrase, "status": status.value, "code": code, "detail": detail}
-    return json_response(body, status=status, media_type="application/problem+json", headers=headers)
+    if where:
+        body["where"] = where
+    return json_response(body, status=status, media_type=PROBLEM, headers=headers)
 
 
 def _of_twin(request: Request, error: Exception) -> Response:
     if not isinstance(error, TwinError):
         return _of_bug(request, error)
     status = status_of(error)
-    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        _log.error("%s %s: %s", request.method, request.url.path, error)
-    headers = {"Retry-After": _RETRY_AFTER_S} if status == HTTPStatus.SERVICE_UNAVAILABLE else {}
-    if isinstance(error, NotAllowed) and "authorization" in request.headers:
-        status, headers = HTTPStatus.UNAUTHORIZED, {"WWW-Authenticate": 'Bearer error="invalid_token"'}
-    return problem(status, error.code, str(error), headers)
+    if status == HTTPStatus.INTERNAL_SERVER_ERROR:
+        return _of_bug(request, error)
+    headers: dict[str, str] = {}
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        _log.warning("%s %s: %s", request.method, request.url.path, error)
+        headers["Retry-After"] = _RETRY_AFTER_S
+    elif status == HTTPStatus.UNAUTHORIZED:
+        headers["WWW-Authenticate"] = 'Bearer error="invalid_token"'
+    detail = f"{error.what} {error.remedy}".strip()
+    return problem(status, error.code, detail, where=error.where, headers=headers)
 
 
 def _of_validation(_request: Request, error: Exception) -> Response:
     faults = error.errors() if isinstance(error, RequestValidationError) else []
     detail = "; ".join(f"{fault['loc'][-1]}: {fault['msg']}" for fault in faults)
-    return problem(HTTPStatus.BAD_REQUEST, InvalidRequest.code, detail or "the request cannot be read.")
+    where = str(faults[0]["loc"][-1]) if faults else ""
+    return problem(HTTPStatus.BAD_REQUEST, InvalidRequest.code, detail or "the request cannot be read.", where=where)
 
 
 def _of_http(_request: Request, error: Exception) -> Response:
     status = HTTPStatus(error.status_code) if isinstance(error, HTTPException) else HTTPStatus.INTERNAL_SERVER_ERROR
     headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
-    code = NotFound.code if status == HTTPStatus.NOT_FOUND else InvalidRequest.code
     what = "there is nothing at this address." if status == HTTPStatus.NOT_FOUND else f"{status.phrase.lower()}."
-    return problem(status, code, what, headers)
+    return problem(status, _CODES.get(status, InvalidRequest.code), what, headers=headers)
 
 
 def _of_bug(request: Request, error: Exception) -> Response:
     """A mistake of ours: the log has it whole, the answer tells nothing of it."""
     _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-    return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "error", "the twin made a mistake; its log says which.")
+    return problem(HTTPStatus.INTERNAL_SERVER_ERROR, TwinError.code, "the twin made a mistake; its log says which.")

@@ -28,12 +28,19 @@ def to_json(frame: pl.DataFrame, columns: Iterable[str]) -> tuple[pl.Series, pl.
 def _members(series: pl.Series) -> pl.Series:
     """Each value as `"name":value`, null where there is none."""
     values = _expressible(series)
+    members = _objects(values).str.slice(1).str.head(-1).set(values.is_null(), None)
+    if not values.dtype.is_float() or (finite := values.is_finite()).all():
+        return members
+    # JSON has no NaN: such values are texts, and only they, whatever else the column holds.
+    return members.zip_with(finite | values.is_null(), _members(values.cast(pl.String)))
+
+
+def _objects(values: pl.Series) -> pl.Series:
     try:
-        objects = values.to_frame().select(pl.struct(pl.all()).struct.json_encode()).to_series()
+        return values.to_frame().select(pl.struct(pl.all()).struct.json_encode()).to_series()
     except PolarsError:  # a nested value that holds what JSON cannot
-        texts = [json.dumps({series.name: str(value)}, ensure_ascii=False) for value in values]
-        objects = pl.Series(texts, dtype=pl.String)
-    return objects.str.slice(1).str.head(-1).set(values.is_null(), None)
+        texts = [json.dumps({values.name: str(value)}, ensure_ascii=False) for value in values]
+        return pl.Series(texts, dtype=pl.String)
 
 
 def _expressible(series: pl.Series) -> pl.Series:
@@ -43,7 +50,4 @@ def _expressible(series: pl.Series) -> pl.Series:
         return cleaned(series)
     if dtype == pl.Binary:
         return series.bin.encode("hex")
-    if dtype.is_float():
-        return series if series.is_finite().all() else series.cast(pl.String)
-    plain = dtype.is_integer() or dtype.is_nested() or dtype == pl.Boolean
-    return series if plain else as_text(series)
+    return series if dtype.is_primitive_numeric() or dtype.is_nested() or dtype == pl.Boolean else as_text(series)

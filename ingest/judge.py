@@ -28,6 +28,7 @@ class Judged:
     frame: pl.DataFrame
     placed: Placed
     refused: pl.DataFrame
+    unknown_columns: tuple[str, ...]
     records: Records
 
     def conflicts(self, written: Written) -> pl.DataFrame:
@@ -64,6 +65,7 @@ def judge(records: Records, checked: Checked, contract: Contract, site: Site) ->
         frame=good.filter(pl.Series(here)),
         placed=placed.where(here),
         refused=pl.concat(refused),
+        unknown_columns=checked.unknown_columns,
         records=records,
     )
 

@@ -6,34 +6,31 @@ the count of what became of every record stand together or not at all.
 
 import datetime as dt
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 import sqlalchemy as sa
 
 from ingest.bundle import bundled
 from ingest.codecs.records import ROW, ReadOptions, Records
+from ingest.coverages import store_coverage
+from ingest.judge import Judged, judge
 from ingest.reading import open_records
 from ingest.registers import Registers
 from ingest.rows import rows_of
-from ingest.validation import Checked, Validator
-from ingest.writer import Written, write
+from ingest.validation import Validator
+from ingest.writer import write
 from layers import inbox
 from layers.catalog import Catalog
 from layers.contract import Contract
 from layers.indicators import refresh
 from layers.places.fix import Site
-from layers.places.resolver import place
-from layers.reasons import Reason
 from twin.city import City
 from twin.database import Database
 from twin.progress import Task
 
-__all__ = ["Loaded", "Loader", "LoadOptions"]
+__all__ = ["LoadOptions", "Loaded", "Loader"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +41,9 @@ class LoadOptions:
     reading: ReadOptions = ReadOptions()
     source: str = "file"
     synthetic: bool = False
+
+
+_NOTHING_SAID = LoadOptions()
 
 
 @dataclass(slots=True)
@@ -63,10 +63,20 @@ class Loaded:
         """Records that made a new version of a row."""
         return self.inserted + self.revised
 
+    def add(self, counts: inbox.Counts, refused: pl.DataFrame, unknown_columns: tuple[str, ...]) -> None:
+        """Add what became of one batch."""
+        self.received += counts.received
+        self.inserted += counts.inserted
+        self.revised += counts.revised
+        self.duplicate += counts.duplicate
+        self.quarantined += counts.quarantined
+        self.reasons.update(refused["reason"].to_list())
+        self.unknown_columns = tuple(sorted({*self.unknown_columns, *unknown_columns}))
+
 
 @dataclass(frozen=True, slots=True)
 class Loader:
-    """Loads files into the datasets of one city."""
+    """Loads files into the datasets of one city. `home` is the state folder that holds the inbox's files."""
 
     database: Database
     catalog: Catalog
@@ -74,7 +84,7 @@ class Loader:
     home: Path
 
     def load(
-        self, dataset: str, path: Path, options: LoadOptions = LoadOptions(), *, task: Task | None = None
+        self, dataset: str, path: Path, options: LoadOptions = _NOTHING_SAID, *, task: Task | None = None
     ) -> Loaded:
         """Load a file into a dataset. Loading it again changes nothing.
 
@@ -87,15 +97,24 @@ class Loader:
                 entry = inbox.receive_file(connection, self.home, dataset, raw, options.source)
             return self._read(contract, raw, entry, options, task=task)
 
-    def replay(self, entry: int, rows: frozenset[int], options: LoadOptions = LoadOptions()) -> Loaded:
-        """Read some records of an inbox entry again: those that stood in quarantine.
+    def replay(self, refused: list[inbox.Quarantined]) -> Loaded:
+        """Read records of the quarantine again from the raw bytes, as their file was read the first time.
 
-        Those that pass now are marked replayed there; those that fail again stay as they are.
+        All of them are marked replayed; those that are refused again stand in quarantine anew, with today's reason.
         """
-        with self.database.writing() as connection:
-            dataset, raw_file = inbox.stored_file(connection, self.home, entry)
-        with raw_file as raw:
-            return self._read(self.catalog[dataset], raw, entry, options, only=rows)
+        total = Loaded()
+        groups: dict[tuple[int, int | None], list[inbox.Quarantined]] = {}
+        for record in refused:
+            groups.setdefault((record.inbox_id, record.batch_id), []).append(record)
+        for (entry, batch), records in groups.items():
+            with self.database.writing() as connection:
+                dataset, stored = inbox.stored_file(connection, self.home, entry)
+                options = _options_of(connection, batch)
+                inbox.set_status(connection, [record.id for record in records], "replayed")
+            numbers = frozenset(record.row_number for record in records if record.row_number is not None)
+            with stored as raw:
+                self._read(self.catalog[dataset], raw, entry, options, only=numbers, loaded=total)
+        return total
 
     def _read(
         self,
@@ -106,19 +125,24 @@ class Loader:
         *,
         only: frozenset[int] | None = None,
         task: Task | None = None,
+        loaded: Loaded | None = None,
     ) -> Loaded:
-        loaded = Loaded()
+        """Read a file batch by batch; with `only`, no other records than those of these numbers."""
+        loaded = loaded or Loaded()
         validator = Validator(contract, self.city.zone)
         registers = Registers(self.database, self.catalog, self.city)
-        for records in open_records(raw, contract, options.reading):
-            chosen = records if only is None else _only(records, only)
-            site = Site(self.city, registers, chosen.crs, options.datum)
-            self._store(contract, entry, options, _judged(chosen, validator.check(chosen), contract, site), loaded)
+        for batch in open_records(raw, contract, options.reading):
+            records = batch if only is None else _only(batch, only)
+            site = Site(self.city, registers, records.crs, options.datum)
+            judged = judge(records, validator.check(records), contract, site)
+            self._store(contract, raw, entry, options, judged, loaded)
             if task is not None:
-                task.advance(chosen.frame.height + len(chosen.unreadable))
+                task.advance(judged.received)
         return loaded
 
-    def _store(self, contract: Contract, entry: int, options: LoadOptions, judged: "_Judged", loaded: Loaded) -> None:
+    def _store(
+        self, contract: Contract, raw: Path, entry: int, options: LoadOptions, judged: Judged, loaded: Loaded
+    ) -> None:
         """Write one batch in one transaction, and add what became of it to `loaded`."""
         with self.database.writing() as connection:
             batch = inbox.open_batch(
@@ -128,12 +152,15 @@ class Loader:
                 self.catalog.digests[contract.id],
                 source=options.source,
                 synthetic=options.synthetic,
-                options={"datum": options.datum},
+                options={"datum": options.datum, "reading": asdict(options.reading)},
             )
             rows = rows_of(judged.frame, judged.placed, contract, self.city.srid)
             written = write(connection, contract, self.city, rows, batch, dt.datetime.now(dt.UTC))
             refused = pl.concat([judged.refused, judged.conflicts(written)])
-            refresh(connection, contract, self.city, written.dirty)
+            if contract.kind == "coverage":
+                store_coverage(connection, contract, raw, self.city)
+            else:
+                refresh(connection, contract, self.city, written.dirty)
             inbox.quarantine(connection, batch, refused)
             counts = inbox.Counts(
                 received=judged.received,
@@ -152,3 +179,11 @@ def _only(records: Records, rows: frozenset[int]) -> Records:
         frame=records.frame.filter(pl.col(ROW).is_in(list(rows))),
         unreadable=tuple(item for item in records.unreadable if item.row in rows),
     )
+
+
+def _options_of(connection: sa.Connection, batch: int | None) -> LoadOptions:
+    """How the file of a batch was read."""
+    row = connection.execute(sa.select(inbox.batches).where(inbox.batches.c.id == batch)).one()
+    said = row.options or {}
+    reading = ReadOptions(**said.get("reading", {}))
+    return LoadOptions(said.get("datum"), reading, row.source, row.synthetic)

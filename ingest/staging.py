@@ -12,13 +12,13 @@ from functools import cached_property
 
 import polars as pl
 import sqlalchemy as sa
-from psycopg import Connection as PsycopgConnection
 from psycopg.copy import QueuedLibpqWriter
 
 from ingest.pgcopy import ColumnType, Kind, encode
 from layers.contract import Contract
+from layers.copying import driver
 from layers.indicators import Dirty
-from layers.tables import CONTENT_COLUMNS, LATEST_SUFFIX
+from layers.tables import CONTENT_COLUMNS, dataset_table, latest_table, partition_name
 
 __all__ = [
     "ORDINAL",
@@ -57,23 +57,24 @@ _SQL_TYPES: dict[Kind, str] = {"float4": "real", "geometry": "geometry"}
 
 @dataclass(frozen=True)
 class Target:
-    """The table of a dataset, as the writers see it: its names, quoted for SQL."""
+    """The tables of a dataset, as the writers see them: names and columns, quoted for SQL."""
 
     contract: Contract
+    srid: int
 
-    @property
+    @cached_property
     def rows(self) -> str:
-        """The table of the rows, qualified."""
-        return self.table()
+        """The table of the rows."""
+        return _qualified(dataset_table(self.contract, self.srid))
 
-    @property
+    @cached_property
     def latest(self) -> str:
-        """The table of the newest row of each subject of a stream, qualified."""
-        return self.table(LATEST_SUFFIX)
+        """The table of the newest row of each subject; of a stream only."""
+        return _qualified(latest_table(self.contract, self.srid))
 
-    def table(self, suffix: str = "") -> str:
-        """A table of the dataset whose name ends in `suffix`, qualified."""
-        return f"{quoted(self.contract.system)}.{quoted(self.contract.name + suffix)}"
+    def partition(self, day: dt.date) -> str:
+        """The name of the partition of a day (UTC), without its schema and not quoted."""
+        return partition_name(self.contract, f"{day:%Y%m%d}")
 
     @cached_property
     def content(self) -> tuple[ColumnType, ...]:
@@ -102,7 +103,9 @@ class Target:
         """Run a statement written for any dataset: `{rows}`, `{latest}`, `{content}`, `{content_of_s}` and the like."""
         names = {f"content_of_{alias}": self._listed(alias) for alias in ("s", "o", "excluded")}
         names["content_differs"] = f"({names['content_of_o']}) is distinct from ({names['content_of_s']})"
-        statement = template.format(rows=self.rows, latest=self.latest, content=self._listed(), **names)
+        if self.contract.is_stream:
+            names["latest"] = self.latest
+        statement = template.format(rows=self.rows, content=self._listed(), **names)
         connection.execute(sa.text(statement), parameters)
 
     def _listed(self, alias: str = "") -> str:
@@ -146,10 +149,14 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+def _qualified(table: sa.Table) -> str:
+    return f"{quoted(table.schema or '')}.{quoted(table.name)}"
+
+
 def copy(connection: sa.Connection, table: str, columns: Sequence[ColumnType], frame: pl.DataFrame) -> None:
     """Send a frame into the columns of a table, in the transaction of `connection`; `table` is quoted already."""
     names = ", ".join(quoted(column.name) for column in columns)
-    cursor = _driver(connection).cursor()
+    cursor = driver(connection).cursor()
     # The writer sends from a thread of its own: PostgreSQL reads one part while the next is encoded.
     with (
         cursor,
@@ -205,10 +212,3 @@ def without_indexes(connection: sa.Connection, table: str) -> Generator[None]:
     yield
     for _, definition in found:
         connection.exec_driver_sql(definition.replace("%", "%%"))
-
-
-def _driver(connection: sa.Connection) -> PsycopgConnection:
-    driver = connection.connection.driver_connection
-    if not isinstance(driver, PsycopgConnection):
-        raise TypeError(f"{type(driver).__name__} is not a psycopg connection")
-    return driver

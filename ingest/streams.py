@@ -11,7 +11,6 @@ import sqlalchemy as sa
 
 from ingest.staging import ORDINAL, Outcome, Stamp, Target, copy, is_empty, numbered, quoted, stage, without_indexes
 from layers.indicators import Dirty
-from layers.tables import partition_name
 
 __all__ = ["write_stream"]
 
@@ -37,6 +36,10 @@ _INSERT = """
 _TOUCHED = """
     select s.cell, s.observed_at from _staging s join _changes using (_ordinal)
     union select c._old_cell, s.observed_at from _staging s join _changes c using (_ordinal)
+"""
+_LEFT = """
+    select o.cell, o.observed_at from {latest} o join _newest s using (subject)
+    where o.branch = 0 and o.observed_at <= s.observed_at
 """
 _UPSERT_NEWEST = """
     insert into {latest} as o (id, subject, observed_at, recorded, batch, {content})
@@ -68,7 +71,7 @@ def write_stream(connection: sa.Connection, target: Target, frame: pl.DataFrame,
     inserted, revised = _merge(connection, target, known, stamp, dirty) if known.height else (0, 0)
     inserted += fresh.height
     if inserted or revised:
-        _keep_newest(connection, target, frame, stamp)
+        _keep_newest(connection, target, frame, stamp, dirty)
     return Outcome(inserted, revised, dirty)
 
 
@@ -79,11 +82,7 @@ def _days_without_partition(connection: sa.Connection, target: Target, frame: pl
     )
     present = set(connection.scalars(partitions, {"rows": target.rows}))
     days: list[dt.date] = frame["observed_at"].dt.date().unique().sort().to_list()
-    return [day for day in days if _partition(target, day) not in present]
-
-
-def _partition(target: Target, day: dt.date) -> str:
-    return partition_name(target.contract, f"{day:%Y%m%d}")
+    return [day for day in days if target.partition(day) not in present]
 
 
 def _fill_new_partition(
@@ -92,7 +91,7 @@ def _fill_new_partition(
     """Make the partition of a day with the rows of the frame that belong to it. Returns its name, quoted."""
     # A BRIN index on time needs rows that lie in the order of time.
     frame = frame.filter(pl.col("observed_at").dt.date() == day).sort("observed_at")
-    rows, part = target.rows, f"{quoted(target.contract.system)}.{quoted(_partition(target, day))}"
+    rows, part = target.rows, f"{quoted(target.contract.system)}.{quoted(target.partition(day))}"
     # A row that goes into a partition by its own name does not pass the parent's identity: same numbers, by default.
     numbers = connection.scalar(sa.text("select pg_get_serial_sequence(:rows, 'row')"), {"rows": rows})
     connection.exec_driver_sql(f"create table {part} (like {rows} including defaults including constraints)")
@@ -122,7 +121,9 @@ def _merge(
     return inserted, revised
 
 
-def _keep_newest(connection: sa.Connection, target: Target, frame: pl.DataFrame, stamp: Stamp) -> None:
+def _keep_newest(
+    connection: sa.Connection, target: Target, frame: pl.DataFrame, stamp: Stamp, dirty: Dirty | None
+) -> None:
     """Bring the newest row of each subject up to date; a row that is older than the one kept is not the newest."""
     newest = frame.sort("observed_at").unique("subject", keep="last", maintain_order=True)
     if is_empty(connection, target.latest):
@@ -130,4 +131,6 @@ def _keep_newest(connection: sa.Connection, target: Target, frame: pl.DataFrame,
             copy(connection, target.latest, target.all_columns, stamp.on(newest))
     else:
         stage(connection, "_newest", (*target.identity, *target.content), newest, keys=("subject",))
+        if dirty is not None:
+            dirty.add(connection, _LEFT.format(latest=target.latest))
         target.run(connection, _UPSERT_NEWEST, stamp.parameters)

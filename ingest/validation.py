@@ -80,7 +80,8 @@ class _Fault:
         words = pl.format(
             f"{{}} = {quote}{{}}{quote}: {{}}", pl.lit(self.field), short.otherwise(text), pl.lit(self.why)
         )
-        return as_text(values).fill_null("?").alias("text").to_frame().select(words).to_series()
+        shown = as_text(values).fill_null("?").str.replace_all("\0", "␀", literal=True)
+        return shown.alias("text").to_frame().select(words).to_series()
 
 
 class Validator:

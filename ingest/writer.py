@@ -55,7 +55,7 @@ def write(connection: sa.Connection, contract: Contract, rows: pl.DataFrame, bat
     for setting in _SETTINGS:
         connection.exec_driver_sql(setting)
     identity = ["subject", "observed_at"] if contract.is_stream else ["id", "valid_start"]
-    target = Target(contract)
+    target = Target(contract, city.srid)
     kept, repeated, conflicts = _apart(rows, identity, [column.name for column in target.content])
     stamp = Stamp(batch, _moment(connection, contract.id, now))
     if kept.is_empty():

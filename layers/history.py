@@ -4,7 +4,8 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from layers.contract import Contract
-from layers.query import ItemsQuery, Page, feature_json
+from layers.features import Writing, feature_columns, features
+from layers.query import Page, subjects_of, visible
 from layers.tables import dataset_table
 from twin.city import City
 from twin.errors import NotFound
@@ -15,21 +16,27 @@ __all__ = ["history"]
 _MOST_VERSIONS = 1_000
 
 
-async def history(connection: AsyncConnection, contract: Contract, view: View, city: City, fid: str) -> Page:
-    """The versions of a record in main, newest knowledge first, as GeoJSON features.
+async def history(
+    connection: AsyncConnection, contract: Contract, view: View, city: City, fid: str, writing: Writing
+) -> Page:
+    """The versions of a record in main, newest knowledge first, as GeoJSON features; at most 1,000.
 
-    A version that is still held to be true has no `recorded_to`. With `view.known_at`, only what was known then or
-    before. Raises NotFound when there never was a record of this id.
+    A version whose `recorded` is open at its end is still held to be true. With `view.known_at`, only what was known
+    then or before. A stream's record goes by its id. Raises NotFound when there never was a record of this id, and for
+    a branch as `visible` does.
     """
+    visible(contract, view, city)
     table = dataset_table(contract, city.srid)
-    same = sa.or_(table.c.id == fid, table.c.subject == fid) if contract.is_stream else table.c.id == fid
-    rows = sa.select(table).where(same, table.c.branch == 0)
+    since = sa.func.lower(table.c.recorded)
+    rows = sa.select(*feature_columns(contract, table, writing)).where(
+        table.c.id == fid, table.c.branch == sa.literal_column("0")
+    )
+    if contract.is_stream:
+        rows = rows.where(table.c.subject.in_(subjects_of(fid)))
     if view.known_at is not None:
-        rows = rows.where(sa.func.lower(table.c.recorded) <= view.known_at)
-    newest_first = sa.func.lower(table.c.recorded).desc(), table.c.row.desc()
-    versions = rows.order_by(*newest_first).limit(_MOST_VERSIONS).subquery("versions")
-    feature = feature_json(contract, versions, ItemsQuery(), city)
-    found = [str(text) for text in (await connection.execute(sa.select(sa.cast(feature, sa.Text)))).scalars()]
-    if not found:
+        rows = rows.where(since <= view.known_at)
+    newest_first = rows.order_by(since.desc(), table.c.row.desc()).limit(_MOST_VERSIONS)
+    text, number, _ = (await connection.execute(features(newest_first, contract, writing, _MOST_VERSIONS))).one()
+    if text is None:
         raise NotFound(f"{contract.id} never had a record {fid!r}.", remedy="Look for it in its items.")
-    return Page(f"[{','.join(found)}]", len(found), len(found), None)
+    return Page(f"[{text}]", number, number, None)

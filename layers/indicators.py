@@ -10,13 +10,13 @@ from typing import Any
 
 import polars as pl
 import sqlalchemy as sa
-from psycopg import Connection as PsycopgConnection
 
 from layers.contract import Contract, Indicator, seconds
-from layers.tables import dataset_table, indicator_table, open_rows
+from layers.copying import copy_rows
+from layers.tables import dataset_table, indicator_table, latest_table, open_rows
 from twin.city import City
 
-__all__ = ["PARTS", "Dirty", "bucket_sql", "parent_sql", "refresh", "write_parts"]
+__all__ = ["PARTS", "Dirty", "bucket_sql", "parent_sql", "parts_of", "refresh", "write_parts"]
 
 PARTS = ("n", "total", "smallest", "largest", "squares")
 """The additive parts, in the order of the table."""
@@ -89,134 +89,115 @@ def bucket_sql(indicator: Indicator, city: City, column: Column) -> Column:
     return sa.func.timezone(city.zone, sa.func.date_bin(window, local, sa.literal(_ORIGIN, sa.DateTime())))
 
 
+def parts_of(rows: sa.FromClause, contract: Contract, indicator: Indicator, city: City) -> sa.SelectBase:
+    """The parts of an indicator over any rows of its dataset: `cell`, `bucket` and PARTS, one line a cell and bucket.
+
+    Rows without a cell, and rows where nothing was measured, are in none. A row whose cell is coarser than the
+    indicator counts in that coarse cell. A float is summed as the decimal that it is written as: exact, so that the
+    order of the rows changes nothing.
+    """
+    number = _measured(rows, contract, indicator)
+    exact = sa.cast(sa.cast(number, sa.Text()), sa.Numeric())
+    cell, bucket = _place(rows, indicator, city)
+    measured = sa.select(
+        cell.label("cell"), bucket.label("bucket"), number.label("number"), exact.label("exact")
+    ).where(rows.c.cell.is_not(None))
+    if indicator.parsed.field is not None:
+        measured = measured.where(number.is_not(None))
+    for field, accepted in indicator.where.items():
+        measured = measured.where(sa.cast(rows.c[field], sa.Text()).in_(accepted))
+    # The offset keeps PostgreSQL from working out `exact` once for each of its uses.
+    m, func = measured.offset(sa.literal_column("0")).subquery("measured").c, sa.func
+    sums = func.count(), func.sum(m.exact), func.min(m.number), func.max(m.number), func.sum(m.exact * m.exact)
+    labelled = (column.label(name) for column, name in zip(sums, PARTS, strict=True))
+    return sa.select(m.cell, m.bucket, *labelled).group_by(m.cell, m.bucket)
+
+
 def refresh(
-    connection: sa.Connection,
-    contract: Contract,
-    city: City,
-    dirty: Dirty | None,
-    *,
-    at: dt.datetime | None = None,
+    connection: sa.Connection, contract: Contract, city: City, dirty: Dirty | None, *, at: dt.datetime | None = None
 ) -> None:
     """Compute the parts of every indicator of a dataset again, where `dirty` says or everywhere (None).
 
-    They are made of the open rows of main, of states those that are true in the world at `at` (None: now). Rows whose
-    cell is coarser than the indicator count in that coarse cell. Coverages have their parts from pixels (`write_parts`)
-    and are left alone. Runs in the transaction of `connection`, under the dataset's lock.
+    They are made of the open rows of main: of states those that are true in the world at `at` (None: now), of streams
+    all of them, or for an indicator without a window the newest of each subject. Coverages have their parts from pixels
+    (`write_parts`) and are left alone. Runs in the transaction of `connection`, under the dataset's lock.
     """
     if contract.kind == "coverage":
         return
     for indicator in contract.indicators:
-        computed = _Computed(contract, indicator, city)
-        table, conditions = indicator_table(indicator), list[sa.ColumnElement[bool]]()
+        rows, table = _current_rows(contract, indicator, city), indicator_table(indicator)
+        shown = sa.select(rows).where(open_rows(rows))
+        if not contract.is_stream:
+            moment = sa.literal(at or dt.datetime.now(dt.UTC), sa.DateTime(timezone=True))
+            shown = shown.where(rows.c.valid.op("@>")(moment))
         if dirty is None:
             connection.execute(table.delete().where(table.c.branch == 0))
         else:
-            computed.touch(connection, dirty)
+            _touch(connection, indicator, city, dirty)
             connection.execute(_delete(table, _TOUCHED))
-            conditions = computed.touched(connection, dirty)
-        parts = computed.parts(at or dt.datetime.now(dt.UTC), *conditions)
+            shown = shown.where(*_touched(connection, rows, indicator, city, dirty))
+        parts = parts_of(shown.subquery("shown"), contract, indicator, city)
         connection.execute(table.insert().from_select(["cell", "bucket", *PARTS], parts))
 
 
 def write_parts(connection: sa.Connection, indicator: Indicator, parts: pl.DataFrame) -> None:
-    """Replace the parts of an indicator in the cells that `parts` names, for a dataset whose values are pixels.
+    """Replace the parts of an indicator in the cells of `parts`, for a dataset whose values are pixels.
 
-    `parts`: `cell` (Int64, at the indicator's resolution or coarser), `bucket` (Datetime, null: no window) and PARTS.
-    A cell with n = 0 loses its parts.
+    `parts`: `cell` (Int64, at the indicator's resolution), each once, and PARTS. A cell with n = 0 loses its parts.
     """
-    connection.exec_driver_sql("drop table if exists pg_temp._parts")
     table = indicator_table(indicator)
-    connection.exec_driver_sql(f'create temporary table _parts (like {table.schema}."{table.name}") on commit drop')
-    connection.exec_driver_sql("alter table _parts alter branch set default 0")
-    bucket = pl.col("bucket").dt.to_string("iso:strict").fill_null("-infinity")
-    with (
-        _driver(connection).cursor() as cursor,
-        cursor.copy(f"copy _parts (cell, bucket, {', '.join(PARTS)}) from stdin") as sink,
-    ):
-        for row in parts.select("cell", bucket, *PARTS).iter_rows():
-            sink.write_row(row)
+    name = f'{table.schema}."{table.name}"'
+    connection.exec_driver_sql("drop table if exists pg_temp._parts")
+    connection.exec_driver_sql(f"create temporary table _parts (like {name} including defaults) on commit drop")
+    connection.exec_driver_sql("alter table _parts alter bucket set default '-infinity'")
+    copy_rows(connection, "_parts", ("cell", *PARTS), parts.select("cell", *PARTS).iter_rows())
     connection.execute(_delete(table, sa.table("_parts", sa.column("cell"), sa.column("bucket"))))
-    connection.exec_driver_sql(f'insert into {table.schema}."{table.name}" select * from _parts where n > 0')
+    connection.exec_driver_sql(f"insert into {name} select * from _parts where n > 0")
 
 
-@dataclass(frozen=True, slots=True)
-class _Computed:
-    """An indicator as SQL over the rows of its dataset."""
+def _current_rows(contract: Contract, indicator: Indicator, city: City) -> sa.Table:
+    newest_only = contract.is_stream and indicator.window is None
+    return (latest_table if newest_only else dataset_table)(contract, city.srid)
 
-    contract: Contract
-    indicator: Indicator
-    city: City
 
-    @property
-    def rows(self) -> sa.Table:
-        return dataset_table(self.contract, self.city.srid)
+def _place(rows: sa.FromClause, indicator: Indicator, city: City) -> tuple[Column, Column]:
+    """Cell and bucket of the rows of a table, at the indicator's resolution and window."""
+    observed = rows.c.get("observed_at", sa.null())
+    return parent_sql(rows.c.cell, indicator.resolution), bucket_sql(indicator, city, observed)
 
-    def parts(self, at: dt.datetime, *conditions: sa.ColumnElement[bool]) -> sa.SelectBase:
-        """The parts of the rows that fulfil the conditions, one line a cell and bucket; none where nothing is measured.
 
-        A float is summed as the decimal that it is written as: exact, so that the order of the rows changes nothing.
-        """
-        rows, indicator = self.rows, self.indicator
-        number = self._measured()
-        exact = sa.cast(sa.cast(number, sa.Text()), sa.Numeric())
-        measured = sa.select(
-            *(column.label(name) for column, name in zip(self._place(rows), ("cell", "bucket"), strict=True)),
-            number.label("number"),
-            exact.label("exact"),
-        ).where(open_rows(rows), rows.c.cell.is_not(None), *conditions)
-        if indicator.parsed.field is not None:
-            measured = measured.where(number.is_not(None))
-        for field, accepted in indicator.where.items():
-            measured = measured.where(sa.cast(rows.c[field], sa.Text()).in_(accepted))
-        if not self.contract.is_stream:
-            measured = measured.where(rows.c.valid.op("@>")(sa.literal(at, sa.DateTime(timezone=True))))
-        # The offset keeps PostgreSQL from working out `exact` once for each of its uses.
-        m = measured.offset(sa.literal_column("0")).subquery().c
-        func = sa.func
-        sums = func.count(), func.sum(m.exact), func.min(m.number), func.max(m.number), func.sum(m.exact * m.exact)
-        return sa.select(m.cell, m.bucket, *sums).group_by(m.cell, m.bucket)
+def _measured(rows: sa.FromClause, contract: Contract, indicator: Indicator) -> Column:
+    """The measured field (of a boolean, true is 1), null where rows are only counted."""
+    field = indicator.parsed.field
+    if field is None:
+        return sa.cast(sa.null(), sa.Double())
+    column = rows.c[field]
+    return sa.cast(column, sa.Integer()) if contract.fields[field].type == "boolean" else column
 
-    def touch(self, connection: sa.Connection, dirty: Dirty) -> None:
-        """Fill `_touched` with the cells and buckets of the indicator that the dirty places fall into."""
-        connection.exec_driver_sql("drop table if exists pg_temp._touched")
-        connection.exec_driver_sql("create temporary table _touched (cell bigint, bucket timestamptz) on commit drop")
-        touched = sa.select(*self._place(dirty.table)).where(dirty.table.c.cell.is_not(None)).distinct()
-        connection.execute(sa.insert(_TOUCHED).from_select(["cell", "bucket"], touched))
-        connection.exec_driver_sql("analyze _touched")
 
-    def touched(self, connection: sa.Connection, dirty: Dirty) -> list[sa.ColumnElement[bool]]:
-        """The conditions that a row lies in a touched cell and bucket, and in a time that spares most partitions."""
-        place = sa.tuple_(*self._place(self.rows))
-        conditions: list[sa.ColumnElement[bool]] = [place.in_(sa.select(_TOUCHED.c.cell, _TOUCHED.c.bucket))]
-        observed = dirty.table.c.observed_at
-        first, last = connection.execute(sa.select(sa.func.min(observed), sa.func.max(observed))).one()
-        if self.indicator.window is not None and first is not None:
-            longest = dt.timedelta(seconds=seconds(self.indicator.window) + _LONGEST_SHIFT_S)
-            conditions.append(self.rows.c.observed_at.between(first - longest, last + longest))
-        return conditions
+def _touch(connection: sa.Connection, indicator: Indicator, city: City, dirty: Dirty) -> None:
+    """Fill `_touched` with the cells and buckets of the indicator that the dirty places fall into."""
+    connection.exec_driver_sql("drop table if exists pg_temp._touched")
+    connection.exec_driver_sql("create temporary table _touched (cell bigint, bucket timestamptz) on commit drop")
+    touched = sa.select(*_place(dirty.table, indicator, city)).where(dirty.table.c.cell.is_not(None)).distinct()
+    connection.execute(sa.insert(_TOUCHED).from_select(["cell", "bucket"], touched))
+    connection.exec_driver_sql("analyze _touched")
 
-    def _place(self, source: sa.FromClause) -> tuple[Column, Column]:
-        """Cell and bucket of the rows of a table."""
-        observed = source.c.get("observed_at", sa.null())
-        cell = parent_sql(source.c.cell, self.indicator.resolution)
-        return cell, bucket_sql(self.indicator, self.city, observed)
 
-    def _measured(self) -> Column:
-        """The measured field (of a boolean, true is 1), null where rows are only counted."""
-        field = self.indicator.parsed.field
-        if field is None:
-            return sa.cast(sa.null(), sa.Double())
-        column = self.rows.c[field]
-        return sa.cast(column, sa.Integer()) if self.contract.fields[field].type == "boolean" else column
+def _touched(
+    connection: sa.Connection, rows: sa.Table, indicator: Indicator, city: City, dirty: Dirty
+) -> list[sa.ColumnElement[bool]]:
+    """The conditions that a row lies in a touched cell and bucket, and in a time that spares most partitions."""
+    place = sa.tuple_(*_place(rows, indicator, city))
+    conditions: list[sa.ColumnElement[bool]] = [place.in_(sa.select(_TOUCHED.c.cell, _TOUCHED.c.bucket))]
+    observed = dirty.table.c.observed_at
+    first, last = connection.execute(sa.select(sa.func.min(observed), sa.func.max(observed))).one()
+    if indicator.window is not None and first is not None:
+        longest = dt.timedelta(seconds=seconds(indicator.window) + _LONGEST_SHIFT_S)
+        conditions.append(rows.c.observed_at.between(first - longest, last + longest))
+    return conditions
 
 
 def _delete(table: sa.Table, places: sa.TableClause) -> sa.Delete:
     """Remove main's parts of an indicator in these cells and buckets."""
     return table.delete().where(table.c.branch == 0, table.c.cell == places.c.cell, table.c.bucket == places.c.bucket)
-
-
-def _driver(connection: sa.Connection) -> PsycopgConnection:
-    driver = connection.connection.driver_connection
-    if not isinstance(driver, PsycopgConnection):
-        raise TypeError(f"{type(driver).__name__} is not a psycopg connection")
-    return driver

@@ -3,79 +3,122 @@
 Every door (items, tiles, cells, exports) reads what `visible` gives; none looks at a table by itself.
 """
 
-import base64
 import datetime as dt
-import hashlib
 from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from layers.contract import Contract, seconds
+from layers.features import Writing, feature_columns, features
 from layers.filters import filter_condition
+from layers.paging import Position, fingerprint
+from layers.refusals import wrong_questions
 from layers.tables import dataset_table, latest_table, open_rows
 from twin.city import City
-from twin.errors import InvalidRequest, NotFound
-from twin.view import MAIN, Span, View
+from twin.errors import NotFound
+from twin.view import MAIN, View
 
-__all__ = ["Box", "ItemsQuery", "Page", "feature_json", "item", "items", "selection", "visible"]
+__all__ = [
+    "Box",
+    "ItemsQuery",
+    "Page",
+    "Slice",
+    "Visible",
+    "count",
+    "item",
+    "items",
+    "next_token",
+    "order_of",
+    "selected",
+    "subjects_of",
+    "visible",
+]
 
 _LOOK_BACK = dt.timedelta(days=1)
 _EXACT_COUNT = 100_000
-_WEB_MERCATOR = 3857
-_OWN_PROPERTIES = ("place_method", "place_accuracy_m", "place_source")
+_MOST_COLONS = 16
 
-Now = sa.func.now()
+Column = sa.ColumnElement[Any]
 
 
-def visible(contract: Contract, view: View, city: City) -> sa.Subquery:
-    """The rows of a dataset that a View shows, as a subquery with the columns of the dataset's table.
+@dataclass(frozen=True, slots=True)
+class Visible:
+    """The rows that a View shows: a table or subquery with the columns of the dataset's table, and which of them."""
+
+    rows: sa.FromClause
+    conditions: tuple[Column, ...]
+
+    def select(self, *columns: Column) -> sa.Select[Any]:
+        """These columns of the rows."""
+        return sa.select(*columns).select_from(self.rows).where(*self.conditions)
+
+    def where(self, *conditions: Column) -> "Visible":
+        """Those of the rows that fulfil further conditions."""
+        return Visible(self.rows, (*self.conditions, *conditions))
+
+
+def visible(contract: Contract, view: View, city: City) -> Visible:
+    """The rows of a dataset that a View shows.
 
     States are shown when they are valid at the view's time. Streams show the newest row of each subject, at an instant
     not older than three times what the contract calls late (a day when it says nothing); over an interval all its rows.
+
     Raises NotFound for a branch that does not exist.
     """
     if view.branch != MAIN:
         raise NotFound(f"no branch is called {view.branch!r}.", remedy="Leave branch out: main is the city as it is.")
     if contract.is_stream:
-        return _visible_stream(contract, view, city).subquery("visible")
+        return _visible_stream(contract, view, city)
     table = dataset_table(contract, city.srid)
-    return sa.select(table).where(_known(table, view), _valid(table, view.valid_at)).subquery("visible")
+    return Visible(table, (_known(table, view), _valid(table, view)))
 
 
-def _known(table: sa.Table, view: View) -> sa.ColumnElement[bool]:
+def _known(table: sa.Table, view: View) -> Column:
     """Rows of main as known at the view's time."""
     if view.known_at is None:
         return open_rows(table)
-    return sa.and_(table.c.branch == 0, table.c.recorded.contains(view.known_at))
+    return sa.and_(table.c.branch == sa.literal_column("0"), table.c.recorded.contains(view.known_at))
 
 
-def _valid(table: sa.Table, span: Span | None) -> sa.ColumnElement[bool]:
+def _valid(table: sa.Table, view: View) -> Column:
+    span = view.valid_at
     if span is None:
-        return table.c.valid.contains(Now)
+        return table.c.valid.contains(sa.func.now())
     if span.is_instant:
         return table.c.valid.contains(span.start)
     return table.c.valid.overlaps(sa.func.tstzrange(span.start, span.end, "[]"))
 
 
-def _visible_stream(contract: Contract, view: View, city: City) -> sa.Select[Any]:
+def _visible_stream(contract: Contract, view: View, city: City) -> Visible:
     if view.is_current:
-        return sa.select(latest_table(contract, city.srid)).where(sa.literal_column("branch") == 0)
+        latest = latest_table(contract, city.srid)
+        return Visible(latest, (latest.c.branch == sa.literal_column("0"),))
     table = dataset_table(contract, city.srid)
-    rows = sa.select(*(column for column in table.columns if column.name != "row")).where(_known(table, view))
-    span = view.valid_at
+    span, observed = view.valid_at, table.c.observed_at
     if span is not None and not span.is_instant:
-        bounds = [(span.start, table.c.observed_at.__ge__), (span.end, table.c.observed_at.__le__)]
-        return rows.where(*(compare(moment) for moment, compare in bounds if moment is not None))
+        after = [observed >= span.start] if span.start is not None else []
+        before = [observed <= span.end] if span.end is not None else []
+        return Visible(table, (_known(table, view), *after, *before))
     moment = (span.start if span else None) or view.known_at or dt.datetime.now(dt.UTC)
     late = dt.timedelta(seconds=3 * seconds(contract.late_after)) if contract.late_after else _LOOK_BACK
-    return (
-        rows.where(table.c.observed_at <= moment, table.c.observed_at > moment - late)
-        .distinct(table.c.subject)
-        .order_by(table.c.subject, table.c.observed_at.desc())
-    )
+    recent = sa.select(table).where(_known(table, view), observed <= moment, observed > moment - late)
+    newest = recent.ext(distinct_on(table.c.subject)).order_by(table.c.subject, observed.desc())
+    return Visible(newest.subquery("visible"), ())
+
+
+def order_of(contract: Contract, view: View) -> tuple[str, ...]:
+    """The columns that order the rows of a view and tell any two of them apart.
+
+    They are what stays when a record changes, so a page that starts after one neither repeats nor skips another.
+    """
+    over_time = view.valid_at is not None and not view.valid_at.is_instant
+    if contract.is_stream:
+        return ("subject", "observed_at") if over_time else ("subject",)
+    return ("id", "row") if over_time else ("id",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,36 +130,39 @@ class Box:
     east: float
     north: float
 
-    def sql(self, srid: int) -> sa.ColumnElement[Any]:
-        """The box as a PostGIS geometry."""
-        return sa.func.ST_MakeEnvelope(self.west, self.south, self.east, self.north, srid)
+    def meets(self, geom: Column, srid: int) -> Column:
+        """The condition that a geometry meets the box.
+
+        The index answers by the geometries' own boxes. Most of those lie within this one and need no further look.
+        """
+        func = sa.func
+        corners = func.ST_MakePoint(self.west, self.south), func.ST_MakePoint(self.east, self.north)
+        # Of a box without width or height the envelope is a line or a point, as it should be.
+        box = func.ST_SetSRID(func.ST_Envelope(func.ST_MakeLine(*corners)), srid)
+        exact = sa.case((geom.op("@")(box), sa.true()), else_=func.ST_Intersects(geom, box))
+        return sa.and_(geom.op("&&")(box), exact)
 
 
 @dataclass(frozen=True, slots=True)
 class ItemsQuery:
-    """Which records, how many, and how they are written.
-
-    `crs` is the EPSG code of the answer's coordinates (None: as stored), written latitude first where asked.
-    """
+    """Which records and how many. `after` is the token of the page before."""
 
     box: Box | None = None
+    filter: str | None = None
     limit: int = 10
     after: str | None = None
-    properties: tuple[str, ...] | None = None
-    filter: str | None = None
-    crs: int | None = None
-    latitude_first: bool = False
 
-    def at_most(self, number: int) -> "ItemsQuery":
-        """The same question for no more than `number` records."""
-        return replace(self, limit=min(self.limit, number))
+    def at_most(self, most: int, default: int) -> "ItemsQuery":
+        """The same question for no more than `most` records, and for `default` when it asks for none."""
+        return replace(self, limit=min(self.limit or default, most))
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page of records: a JSON array of GeoJSON features, their number, the token of the next page or None.
+    """One page of records: the text of a JSON array of GeoJSON features, their number, the token of the next page.
 
-    `matched` is the number of all, None where counting them all would take too long.
+    `matched` is the number of all that the question selects; None where counting them would take too long. `next` is
+    None on the last page.
     """
 
     features: str
@@ -125,132 +171,126 @@ class Page:
     next: str | None
 
 
-def selection(contract: Contract, view: View, city: City, query: ItemsQuery) -> sa.Select[Any]:
-    """The rows that a question selects, unordered and unlimited. Raises as `visible` and `filter_condition` do."""
-    rows = visible(contract, view, city)
-    statement = sa.select(rows)
+def selected(contract: Contract, view: View, city: City, query: ItemsQuery) -> Visible:
+    """The rows that a question selects, on whatever page. Raises as `visible` and `filter_condition` do."""
+    found = visible(contract, view, city)
     if query.box is not None:
-        # The box test uses the index and decides alone for points; the exact one is for lines and areas.
-        box = query.box.sql(city.srid)
-        statement = statement.where(rows.c.geom.op("&&")(box), sa.func.ST_Intersects(rows.c.geom, box))
+        found = found.where(query.box.meets(found.rows.c.geom, city.srid))
     if query.filter is not None:
-        names = {name: rows.c[name] for name in (*contract.fields, "id")} | {
-            "geometry": rows.c.geom,
-            "geom": rows.c.geom,
-        }
-        statement = statement.where(filter_condition(query.filter, names, city.srid))
-    return statement
+        found = found.where(filter_condition(query.filter, contract, found.rows, city.srid))
+    return found
 
 
-async def items(connection: AsyncConnection, contract: Contract, view: View, city: City, query: ItemsQuery) -> Page:
-    """One page of the records that a question selects, in the order of their ids.
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """One page of a question as SQL: its rows from a position on, in their order."""
 
-    Pages are chained by the id of their last record, so records that arrive meanwhile neither repeat nor hide others.
-    Raises InvalidRequest for a token that belongs to another question.
+    found: Visible
+    order: tuple[Column, ...]
+    question: str
+    position: Position | None
+
+    @classmethod
+    def of(cls, contract: Contract, view: View, city: City, query: ItemsQuery) -> "Slice":
+        """The page that a query asks for. Raises InvalidRequest for a token of another question."""
+        found = selected(contract, view, city, query)
+        question = fingerprint(contract.id, view.valid_at, view.known_at, view.branch, query.box, query.filter)
+        position = Position.read(query.after, question) if query.after is not None else None
+        order = tuple(found.rows.c[name] for name in order_of(contract, view))
+        return cls(found, order, question, position)
+
+    def select(self, limit: int, *columns: Column) -> sa.Select[Any]:
+        """These columns of at most `limit` rows."""
+        statement = self.found.select(*columns).order_by(*self.order).limit(limit)
+        if self.position is None:
+            return statement
+        texts = zip(self.position.key, self.order, strict=True)
+        last = [sa.cast(sa.literal(text, sa.Text()), column.type) for text, column in texts]
+        return statement.where(sa.tuple_(*self.order) > sa.tuple_(*last) if len(last) > 1 else self.order[0] > last[0])
+
+    def token(self, key: str, matched: int | None) -> str:
+        """The token of the page after the row with this ordering key (JSON text)."""
+        return Position(self.question, tuple(orjson.loads(key)), matched).token()
+
+    @property
+    def keys(self) -> list[Column]:
+        """The ordering columns, under the names by which `features` knows them."""
+        return [column.label(f"key_{number}") for number, column in enumerate(self.order)]
+
+
+async def items(
+    connection: AsyncConnection,
+    contract: Contract,
+    view: View,
+    city: City,
+    query: ItemsQuery,
+    writing: Writing,
+    *,
+    matched: int | None = None,
+) -> Page:
+    """One page of the records that a question selects.
+
+    Pages are chained by the key of their last record, so records that arrive meanwhile neither repeat nor hide others.
+    The records are counted once, for the first page, unless the caller knows how many are `matched`; their number
+    travels with the token.
     """
-    chosen = selection(contract, view, city, query).subquery("chosen")
-    statement = sa.select(chosen).order_by(chosen.c.id, chosen.c.recorded).limit(query.limit + 1)
-    if query.after is not None:
-        statement = statement.where(chosen.c.id > _last_id(query))
-    page = statement.subquery("page")
-    numbered = sa.select(page, sa.func.row_number().over().label("at")).subquery("numbered")
-    feature = feature_json(contract, numbered, query, city)
-    within = numbered.c["at"] <= query.limit
-    row = (
-        await connection.execute(
-            sa.select(
-                sa.func.coalesce(sa.func.string_agg(sa.cast(feature, sa.Text), ",").filter(within), ""),
-                sa.func.count(),
-                sa.func.max(numbered.c.id).filter(within),
-            ).select_from(numbered)
-        )
-    ).one()
-    text, found, last = row
-    more = found > query.limit
-    matched = await _count(connection, chosen)
-    return Page(f"[{text}]", min(found, query.limit), matched, _token(last, query) if more else None)
+    part = Slice.of(contract, view, city, query)
+    page = part.select(query.limit + 1, *feature_columns(contract, part.found.rows, writing), *part.keys)
+    with wrong_questions():
+        text, number, key = (await connection.execute(features(page, contract, writing, query.limit))).one()
+        if matched is None:
+            matched = part.position.matched if part.position else await count(connection, part.found)
+    more = number > query.limit
+    return Page(f"[{text or ''}]", min(number, query.limit), matched, part.token(key, matched) if more else None)
 
 
-async def item(
-    connection: AsyncConnection, contract: Contract, view: View, city: City, fid: str, query: ItemsQuery
-) -> str:
-    """One record as GeoJSON text. Raises NotFound when the view shows none of this id."""
-    rows = visible(contract, view, city)
-    key = rows.c.subject if contract.is_stream else rows.c.id
-    one = sa.select(rows).where(sa.or_(rows.c.id == fid, key == fid)).limit(1).subquery("one")
-    found = (await connection.execute(sa.select(sa.cast(feature_json(contract, one, query, city), sa.Text)))).scalar()
-    if found is None:
-        raise NotFound(f"{contract.id} has no record {fid!r} in this view.", remedy="Look for it in its items.")
-    return str(found)
-
-
-def feature_json(contract: Contract, rows: sa.FromClause, query: ItemsQuery, city: City) -> sa.ColumnElement[Any]:
-    """A row as a GeoJSON feature, built by PostgreSQL: Python touches no record."""
-    names = [name for name in contract.fields if query.properties is None or name in query.properties]
-    pairs: list[object] = [part for name in names for part in (sa.literal_column(f"'{name}'"), rows.c[name])]
-    for name in _OWN_PROPERTIES:
-        pairs += [sa.literal_column(f"'{name}'"), rows.c[name]]
-    moments = {"recorded_from": sa.func.lower(rows.c.recorded), "recorded_to": sa.func.upper(rows.c.recorded)}
-    if not contract.is_stream:
-        moments |= {
-            "valid_from": _finite(sa.func.lower(rows.c.valid)),
-            "valid_to": _finite(sa.func.upper(rows.c.valid)),
-        }
-    for name, value in moments.items():
-        pairs += [sa.literal_column(f"'{name}'"), value]
-    target = query.crs or city.srid
-    geometry = rows.c.geom if target == city.srid else sa.func.ST_Transform(rows.c.geom, target)
-    if query.latitude_first:
-        geometry = sa.func.ST_FlipCoordinates(geometry)
-    digits = 2 if target == _WEB_MERCATOR else 7
-    return sa.func.json_build_object(
-        sa.literal_column("'type'"),
-        sa.literal_column("'Feature'"),
-        sa.literal_column("'id'"),
-        rows.c.id,
-        sa.literal_column("'geometry'"),
-        sa.cast(sa.func.ST_AsGeoJSON(geometry, digits, 0), sa.JSON),
-        sa.literal_column("'properties'"),
-        _object(pairs),
-    )
-
-
-def _object(pairs: list[object]) -> sa.ColumnElement[Any]:
-    """A JSON object of any size: PostgreSQL functions take at most 100 arguments."""
-    step = 80
-    parts = [sa.func.jsonb_build_object(*pairs[at : at + step]) for at in range(0, len(pairs), step)]
-    whole = parts[0]
-    for part in parts[1:]:
-        whole = whole.op("||")(part)
-    return whole
-
-
-def _finite(moment: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
-    """A moment, or null where the range has no start or end."""
-    return sa.case((sa.func.isfinite(moment), moment))
-
-
-async def _count(connection: AsyncConnection, chosen: sa.FromClause) -> int | None:
-    some = sa.select(sa.literal_column("1")).select_from(chosen).limit(_EXACT_COUNT + 1).subquery("some")
-    number = (await connection.execute(sa.select(sa.func.count()).select_from(some))).scalar_one()
+async def count(connection: AsyncConnection, found: Visible) -> int | None:
+    """How many rows there are; None where there are more than 100,000: counting them would take too long."""
+    some = found.select(sa.literal_column("1")).limit(_EXACT_COUNT + 1).subquery("some")
+    with wrong_questions():
+        number = (await connection.execute(sa.select(sa.func.count()).select_from(some))).scalar_one()
     return number if number <= _EXACT_COUNT else None
 
 
-def _fingerprint(query: ItemsQuery) -> str:
-    return hashlib.sha256(repr((query.box, query.filter)).encode()).hexdigest()[:8]
+async def next_token(connection: AsyncConnection, part: Slice, limit: int, matched: int | None) -> str | None:
+    """The token of the page after a page of `limit` rows; None when there is none."""
+    edge = part.select(2, *part.keys).offset(limit - 1).subquery("edge")
+    key = sa.func.json_build_array(*(sa.cast(column, sa.Text) for column in edge.c))
+    with wrong_questions():
+        rows = (await connection.execute(sa.select(sa.cast(key, sa.Text)).select_from(edge))).all()
+    return part.token(rows[0][0], matched) if len(rows) > 1 else None
 
 
-def _token(last: str, query: ItemsQuery) -> str:
-    return base64.urlsafe_b64encode(orjson.dumps([_fingerprint(query), last])).decode().rstrip("=")
+async def item(
+    connection: AsyncConnection, contract: Contract, view: View, city: City, fid: str, writing: Writing
+) -> str:
+    """One record as the text of a GeoJSON feature. A stream's record goes by its id, or by its subject for the newest.
+
+    Raises NotFound when the view shows none.
+    """
+    shown = visible(contract, view, city)
+    key = shown.rows.c.subject if contract.is_stream else shown.rows.c.id
+    text = await _written(connection, contract, shown.where(key == fid), writing)
+    if text is None and contract.is_stream:
+        table = dataset_table(contract, city.srid)
+        one = Visible(table, (_known(table, view), table.c.subject.in_(subjects_of(fid)), table.c.id == fid))
+        text = await _written(connection, contract, one, writing)
+    if text is None:
+        raise NotFound(f"{contract.id} has no record {fid!r} in this view.", remedy="Look for it in its items.")
+    return text
 
 
-def _last_id(query: ItemsQuery) -> str:
-    """The id after which the page starts."""
-    text = query.after or ""
-    try:
-        fingerprint, last = orjson.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-    except (ValueError, TypeError) as error:
-        raise InvalidRequest("this offset is no token of ours.", remedy="Follow the `next` link of a page.") from error
-    if fingerprint != _fingerprint(query) or not isinstance(last, str):
-        raise InvalidRequest("this offset belongs to another question.", remedy="Start again without offset.")
-    return last
+async def _written(connection: AsyncConnection, contract: Contract, found: Visible, writing: Writing) -> str | None:
+    one = found.select(*feature_columns(contract, found.rows, writing)).limit(1)
+    return (await connection.execute(features(one, contract, writing, 1))).one()[0]
+
+
+def subjects_of(fid: str) -> list[str]:
+    """The subjects that an observation's id may have: its key without the time, wherever that stands between colons."""
+    parts = fid.split(":")[:_MOST_COLONS]
+    return [
+        ":".join((*parts[:start], *parts[end:]))
+        for start in range(len(parts))
+        for end in range(start + 1, len(parts) + 1)
+        if start > 0 or end < len(parts)
+    ]

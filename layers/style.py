@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from layers.contract import Contract, FieldSpec, StylePart
+from twin.city import Title
 
-__all__ = ["CIVIDIS", "Class", "classes", "legend", "maplibre_layers"]
+__all__ = ["Class", "classes", "legend", "maplibre_layers"]
 
 OKABE_ITO = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#F0E442", "#7A7A7A")
 """Eight colours that people with colour vision deficiencies can tell apart (Okabe and Ito, 2008)."""
@@ -18,12 +19,25 @@ CIVIDIS = ("#00224E", "#123570", "#3B496C", "#575D6D", "#707173", "#8A8678", "#A
 """Sequential ramp that reads the same with and without full colour vision (Nunez, Anderton and Renslow, 2018)."""
 
 DIVERGING = ("#2166AC", "#67A9CF", "#D1E5F0", "#F7F7F7", "#FDDBC7", "#EF8A62", "#B2182B")
-AIR = ((0, "#00E400"), (35, "#FFFF00"), (75, "#FF7E00"), (115, "#FF0000"), (150, "#99004C"), (250, "#7E0023"))
-"""Lower bounds of the PM2.5 classes in ug/m3 and their colours, after HJ 633."""
+"""Blue, white, red: for differences, with zero in the middle."""
+
+AIR = ("#00E400", "#FFFF00", "#FF7E00", "#FF0000", "#99004C", "#7E0023")
+_AIR_NAMES = (
+    Title(zh="优", en="Excellent"),
+    Title(zh="良", en="Good"),
+    Title(zh="轻度污染", en="Lightly polluted"),
+    Title(zh="中度污染", en="Moderately polluted"),
+    Title(zh="重度污染", en="Heavily polluted"),
+    Title(zh="严重污染", en="Severely polluted"),
+)
+_AIR_INDEX, _AIR_PM25 = (0, 51, 101, 151, 201, 301), (0, 35, 75, 115, 150, 250)
+"""Where the six classes after HJ 633 begin: of the index (a number without unit), and of PM2.5 in ug/m3."""
 
 _NO_DATA = "#B8C0CC"
 _RADIUS_PX, _WIDTH_PX = 5.0, 1.5
-_FEWEST_CLASSES = 5
+_BREAKS = 5
+_LABEL_MINZOOM = 12
+_FONTS = ("Noto Sans SC", "Noto Sans CJK SC", "Microsoft YaHei", "PingFang SC", "sans-serif")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +60,7 @@ def classes(values: Sequence[float], ramp: Sequence[str] = CIVIDIS) -> list[Clas
     finite = finite[np.isfinite(finite)]
     if not len(finite):
         return []
-    quantiles = np.quantile(finite, np.linspace(0, 1, _FEWEST_CLASSES + 2)[1:-1])
+    quantiles = np.quantile(finite, np.linspace(0, 1, _BREAKS + 2)[1:-1])
     low = float(finite.min())
     breaks = sorted({rounded for rounded in map(_round, quantiles) if low < rounded <= finite.max()})
     starts = [_floor(low), *breaks]
@@ -74,27 +88,45 @@ def maplibre_layers(contract: Contract) -> list[dict[str, Any]]:
     """The dataset's MapLibre layers, without id, source and source layer: fill below line below circle."""
     style, found = contract.style, list[dict[str, Any]]()
     if style.fill:
-        paint = {"fill-color": _colour(contract, style.fill), "fill-opacity": style.fill.opacity or 0.4}
+        paint = {"fill-color": _colour(contract, style.fill), "fill-opacity": _or(style.fill.opacity, 0.4)}
         found.append({"type": "fill", "paint": paint, "filter": _of("Polygon")})
     if style.line:
         paint = {
             "line-color": _colour(contract, style.line),
-            "line-width": style.line.width_px or _WIDTH_PX,
-            "line-opacity": style.line.opacity or 1,
+            "line-width": _or(style.line.width_px, _WIDTH_PX),
+            "line-opacity": _or(style.line.opacity, 1.0),
         }
         layout = {"line-cap": "round", "line-join": "round"}
         # Areas have an outline too.
         found.append({"type": "line", "paint": paint, "layout": layout, "filter": ["!", _of("Point")]})
     if style.circle:
+        if not style.fill and not style.line:
+            # What is known only by its area is drawn as that area, not as a point that nobody has seen.
+            paint = {"line-color": _colour(contract, style.circle), "line-width": 1, "line-dasharray": [3, 2]}
+            found.append({"type": "line", "paint": paint, "filter": _of("Polygon")})
         paint = {
             "circle-color": _colour(contract, style.circle),
-            "circle-radius": style.circle.radius_px or _RADIUS_PX,
-            "circle-opacity": style.circle.opacity or 0.9,
+            "circle-radius": _or(style.circle.radius_px, _RADIUS_PX),
+            "circle-opacity": _or(style.circle.opacity, 0.9),
             "circle-stroke-color": "#FFFFFF",
             "circle-stroke-width": 1,
         }
         found.append({"type": "circle", "paint": paint, "filter": _of("Point")})
+    if style.label:
+        found.append(_label(style.label, style.minzoom))
     return found
+
+
+def _or(value: float | None, default: float) -> float:
+    return default if value is None else value
+
+
+def _label(field: str, minzoom: int) -> dict[str, Any]:
+    """The name beside a feature, in the client's own fonts."""
+    layout = {"text-field": ["get", field], "text-font": list(_FONTS), "text-size": 12, "text-optional": True}
+    offset = {"text-variable-anchor": ["top", "bottom", "left", "right"], "text-radial-offset": 0.8}
+    paint = {"text-color": "#17212E", "text-halo-color": "#FFFFFF", "text-halo-width": 1.5}
+    return {"type": "symbol", "layout": layout | offset, "paint": paint, "minzoom": max(minzoom, _LABEL_MINZOOM)}
 
 
 def _of(kind: str) -> list[object]:
@@ -125,9 +157,13 @@ def _categories(spec: FieldSpec) -> list[tuple[str, str]]:
 def _ramp(spec: FieldSpec, part: StylePart) -> list[tuple[float, str]]:
     """Lower bounds and colours of a number's classes: those of the air standard, or even steps of the field's range."""
     if part.ramp == "air":
-        return [(float(bound), colour) for bound, colour in AIR]
+        bounds = _AIR_INDEX if spec.unit == "1" else _AIR_PM25
+        return [(float(bound), colour) for bound, colour in zip(bounds, AIR, strict=True)]
     low, high = spec.range or (0.0, 100.0)
-    colours = DIVERGING if part.ramp == "diverging" else CIVIDIS[::2]
+    colours = CIVIDIS[::2]
+    if part.ramp == "diverging":
+        colours, high = DIVERGING, max(abs(low), abs(high))
+        low = -high
     return [(_round(low + (high - low) * at / len(colours)), colour) for at, colour in enumerate(colours)]
 
 
@@ -150,10 +186,17 @@ def legend(contract: Contract) -> list[dict[str, Any]]:
             words = {"true": {"zh": "是", "en": "Yes"}, "false": {"zh": "否", "en": "No"}}
             return [{"colour": colour, "shape": shape, "label": words[value]} for value, colour in _categories(spec)]
         if spec.type in {"integer", "float"}:
-            unit = f" {spec.unit}" if spec.unit and spec.unit != "1" else ""
-            return [
-                {"colour": colour, "shape": shape, "label": {"zh": f"≥ {bound:g}{unit}", "en": f"≥ {bound:g}{unit}"}}
-                for bound, colour in _ramp(spec, part)
-            ]
+            signs = zip(_ramp(spec, part), _class_names(spec, part), strict=False)
+            return [{"colour": colour, "shape": shape, "label": name} for (_, colour), name in signs]
         return [{"colour": OKABE_ITO[0], "shape": shape, "label": spec.title.model_dump()}]
     return []
+
+
+def _class_names(spec: FieldSpec, part: StylePart) -> list[dict[str, str]]:
+    """The classes of a number in words: their lower bound with its unit, and of the air also what they are called."""
+    unit = f" {spec.unit}" if spec.unit and spec.unit != "1" else ""
+    bounds = [f"≥ {bound:g}{unit}" for bound, _ in _ramp(spec, part)]
+    if part.ramp != "air":
+        return [{"zh": bound, "en": bound} for bound in bounds]
+    pairs = zip(_AIR_NAMES, bounds, strict=True)
+    return [{"zh": f"{name.zh} {bound}", "en": f"{name.en} {bound}"} for name, bound in pairs]

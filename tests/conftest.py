@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
@@ -13,6 +14,9 @@ import pytest
 from tests import shared_data
 from twin.cluster import Cluster
 from twin.database import Database, private_database
+
+if TYPE_CHECKING:
+    from tests.api.city import Served
 
 _TEMPLATE = "template_migrated"
 _numbers = count(1)
@@ -69,6 +73,21 @@ def database(cluster: Cluster, _template: str) -> Iterator[Database]:
     asyncio.run(fresh.aclose())
     with _server(cluster) as server:
         server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def served(cluster: Cluster) -> Iterator["Served"]:
+    """A real server over a small loaded city, with its database beside it."""
+    from tests.api.city import serve  # noqa: PLC0415  (the other tests do without a server)
+
+    with serve(cluster) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def served_city(served: "Served") -> str:
+    """The address of a real server over a small loaded city."""
+    return served.url
 
 
 @pytest.fixture(scope="session")

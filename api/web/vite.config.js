@@ -43,6 +43,6 @@ export default defineConfig({
   worker: {format: 'es'},
   server: {
     host: '127.0.0.1',
-    proxy: Object.fromEntries(['/collections', '/indicators', '/basemaps', '/landing'].map(path => [path, {target: api}])),
+    proxy: {'^/(\\?|collections|indicators|basemaps)': {target: api}},
   },
 });

@@ -52,12 +52,13 @@ def read_table(path: Path, options: ReadOptions) -> Iterator[Records]:
         data = np.asarray(np.memmap(text, mode="r")) if text.stat().st_size else np.empty(0, dtype=np.uint8)
         header, position = _header(data)
         first = 1
-        while True:
-            batch = _Batch.scan(data, position, header, options.batch_rows)
-            if batch.count == 0 and first > 1:
-                return
-            yield batch.records(header, first)
-            position, first = batch.end, first + batch.count
+        batch = _Batch.scan(data, position, header, options.batch_rows)
+        yield batch.records(header, first)
+        while batch.count:
+            first += batch.count
+            batch = _Batch.scan(data, batch.end, header, options.batch_rows)
+            if batch.count:
+                yield batch.records(header, first)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,13 +132,15 @@ def _header(data: Bytes) -> tuple[_Header, _Position]:
     """The names of the columns, split by the delimiter that gives most of them."""
     found = {one: _Batch.scan(data, _Position(), _Header((), one), 1) for one in _DELIMITERS}
     sound = {one: batch for one, batch in found.items() if batch.count and batch.found[0, 3] == _GOOD}
-    if not sound:
+    widths = {one: int(batch.found[0, 2]) for one, batch in sound.items()}
+    # Where one delimiter finds broken quotes, another that finds a single column is not the right one.
+    if not sound or (max(widths.values()) == 1 and len(sound) < len(found)):
         line = found[","].text(0)[:200] if found[","].count else ""
         raise SourceError(
             f"the header line cannot be read: {line!r}." if line else "the file has no header line.",
             remedy="Put the names of the columns in the first line.",
         )
-    delimiter = max(sound, key=lambda one: sound[one].found[0, 2])  # the first of equals
+    delimiter = max(widths, key=widths.__getitem__)  # the first of equals
     batch = sound[delimiter]
     try:
         line = batch.data[batch.found[0, 0] : batch.found[0, 1]].tobytes().decode("utf-8", "replace")

@@ -96,7 +96,8 @@ def _records(features: list[msgspec.Raw], first: int, crs: str | None) -> Record
     texts = [_geometry(feature) for feature in good]
     with np.errstate(over="ignore"):
         geometries = np.atleast_1d(shapely.from_geojson(np.array(texts, dtype=object), on_invalid="ignore"))
-    frame = _properties(good).with_columns(pl.Series(ROW, rows, dtype=pl.Int64), wkb(geometries).alias(GEOMETRY))
+    own = [pl.Series(ROW, rows, dtype=pl.Int64), wkb(geometries).alias(GEOMETRY)]
+    frame = pl.DataFrame([*_properties(good), *own])
     broken = pl.Series(texts, dtype=pl.String).is_not_null() & pl.Series(
         shapely.is_missing(geometries), dtype=pl.Boolean
     )
@@ -116,7 +117,7 @@ def _unreadable(row: int, text: msgspec.Raw, why: str) -> Unreadable:
     return unreadable(row, bytes(memoryview(text)[:_SHOWN_BYTES]).decode("utf-8", "replace"), why)
 
 
-def _properties(features: list[_Feature]) -> pl.DataFrame:
+def _properties(features: list[_Feature]) -> list[pl.Series]:
     """One column for each name that occurs."""
     properties = [feature.properties or {} for feature in features]
     names = dict.fromkeys(name for one in properties for name in one if name not in {ROW, GEOMETRY})
@@ -124,7 +125,7 @@ def _properties(features: list[_Feature]) -> pl.DataFrame:
     ids = [feature.id for feature in features]
     if "id" not in columns and any(one is not None for one in ids):
         columns["id"] = _column(ids)
-    return pl.DataFrame([series.alias(name) for name, series in columns.items()])
+    return [series.alias(name) for name, series in columns.items()]
 
 
 def _column(values: list[Any]) -> pl.Series:

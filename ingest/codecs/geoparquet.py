@@ -7,6 +7,7 @@ from typing import Any
 
 import polars as pl
 import pyarrow as pa
+from polars.exceptions import PolarsError
 from pyarrow import parquet
 
 from ingest.codecs.records import GEOMETRY, ReadOptions, Records, numbered
@@ -29,7 +30,7 @@ def read(path: Path, contract: Contract, options: ReadOptions) -> Iterator[Recor
             groups = (meta.row_group(index).total_byte_size for index in range(meta.num_row_groups))
             # A run of equal values packs to nothing, so a value counts a byte at least.
             _require_modest(max(sum(groups), meta.num_rows * meta.num_columns))
-            column, crs = _geometry((schema.metadata or {}).get(b"geo"), schema.names)
+            column, crs = _geometry((meta.metadata or {}).get(b"geo"), schema.names)
             first = 1
             for batch in source.iter_batches(options.batch_rows):
                 # Without the metadata of the fields, geometry is plain bytes.
@@ -39,7 +40,7 @@ def read(path: Path, contract: Contract, options: ReadOptions) -> Iterator[Recor
             if first == 1:
                 frame = pl.DataFrame(pa.Table.from_arrays(schema.empty_table().columns, names=schema.names))
                 yield _records(numbered(frame, 1), column, crs)
-    except (pa.ArrowException, OSError, pl.exceptions.PolarsError) as error:
+    except (pa.ArrowException, OSError, ValueError, PolarsError) as error:
         raise SourceError(f"the Parquet file is broken: {error}.", remedy="Export it again.") from error
 
 

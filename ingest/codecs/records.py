@@ -33,8 +33,8 @@ class Records:
     """A batch of records.
 
     `frame` has the columns of the source, as it names them, plus ROW and, where the format carries geometry, GEOMETRY.
-    Text formats give texts: nothing is guessed. `crs` is `EPSG:<code>` when the source says so, the name of its
-    coordinate system when that has no such code, and None when the source says nothing.
+    Text formats give texts: nothing is guessed. `crs` is what the source says: `EPSG:<code>`, the WKT of a
+    coordinate system without such a code, or None when it says nothing.
     """
 
     frame: pl.DataFrame
@@ -67,5 +67,6 @@ def numbered(frame: pl.DataFrame, first: int) -> pl.DataFrame:
 
 
 def unreadable(row: int, text: str, why: str) -> Unreadable:
-    """An Unreadable whose text is short enough to keep."""
-    return Unreadable(row, text if len(text) <= _LONGEST_TEXT else text[:_LONGEST_TEXT] + "…", why)
+    """An Unreadable with its text shortened, and a NUL, which PostgreSQL cannot store, shown by its picture."""
+    short = text if len(text) <= _LONGEST_TEXT else text[:_LONGEST_TEXT] + "…"
+    return Unreadable(row, short.replace("\0", "␀"), why.replace("\0", "␀"))

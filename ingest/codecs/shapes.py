@@ -8,6 +8,7 @@ from pyproj import CRS
 from pyproj.exceptions import CRSError
 
 from ingest.codecs.records import GEOMETRY, ROW, Records, unreadable
+from twin.errors import SourceError
 
 __all__ = ["crs_word", "curved", "flat", "shaped", "wkb"]
 
@@ -21,24 +22,26 @@ _CURVES = range(8, 18)
 
 
 def crs_word(definition: object) -> str | None:
-    """A coordinate system in any form that pyproj reads: its EPSG code, else its name, else None for an undefined one.
+    """A coordinate system in any form that pyproj reads: `EPSG:<code>`, its WKT if it has no code, None if undefined.
 
-    Heights are left out. Axes are always x, y (longitude first), so OGC:CRS84 is EPSG:4326. A text that pyproj does
-    not understand is its own name.
+    Heights are left out. Axes are always x, y (longitude first), so OGC:CRS84 is EPSG:4326.
+    Raises SourceError for words that name no coordinate system.
     """
     if not definition:
         return None
     try:
         crs = CRS.from_user_input(definition)
-        flat_crs = crs.to_2d()
-    except CRSError:
-        return str(definition)[:200]
+        code = crs.to_2d().to_epsg() or crs.to_epsg()
+    except CRSError as error:
+        raise SourceError(
+            f"the file's coordinate system cannot be understood: {str(definition)[:200]}.",
+            remedy="Correct it, or remove it and say the datum with --datum.",
+        ) from error
     if crs.to_authority() == ("OGC", "CRS84"):
         return "EPSG:4326"
-    code = flat_crs.to_epsg() or crs.to_epsg()
     if code:
         return f"EPSG:{code}"
-    return None if crs.is_engineering or crs.name.lower().startswith(("undefined", "unknown")) else crs.name
+    return None if crs.is_engineering or crs.name.startswith("Undefined") else crs.to_wkt()
 
 
 def curved(series: pl.Series) -> pl.Series:
@@ -77,9 +80,10 @@ def shaped(frame: pl.DataFrame, crs: str | None, *, trusted: bool) -> Records:
     return Records(good, crs, tuple(bad))
 
 
-def wkb(geometries: Geometries) -> pl.Series:
+def wkb(geometries: Geometries | shapely.Geometry) -> pl.Series:
     """Geometries (n,) as a Series of WKB in two dimensions; null for None."""
-    return pl.Series(shapely.to_wkb(geometries, output_dimension=2, byte_order=1).tolist(), dtype=pl.Binary)
+    texts = shapely.to_wkb(np.array(geometries, dtype=object, ndmin=1), output_dimension=2, byte_order=1)
+    return pl.Series(texts.tolist(), dtype=pl.Binary)
 
 
 def _parsed(texts: Geometries) -> Geometries:

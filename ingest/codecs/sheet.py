@@ -8,6 +8,7 @@ the spot. So it runs as another process, with a limit to its memory.
 Writes what went wrong to standard error, as one line, and ends with status 1.
 """
 
+import re
 import resource
 import sys
 from typing import NoReturn
@@ -16,6 +17,7 @@ import fastexcel
 import polars as pl
 
 _MEMORY_BYTES = 4 << 30
+_ERRORS = dict(NA="#N/A", Div0="#DIV/0!", Name="#NAME?", Null="#NULL!", Num="#NUM!", Ref="#REF!", Value="#VALUE!")  # noqa: C408
 
 
 def main(workbook: str, target: str, wanted: str | None) -> None:
@@ -28,11 +30,24 @@ def main(workbook: str, target: str, wanted: str | None) -> None:
         for name in reader.sheet_names if wanted is None else [wanted]:
             sheet = reader.load_sheet(name, header_row=None, dtypes="string", skip_whitespace_tail_rows=True)
             if wanted is not None or (sheet.height and sheet.visible == "visible"):
-                pl.DataFrame(sheet).write_ipc(target)
+                _with_errors(sheet).write_ipc(target)
                 return
     except (fastexcel.FastExcelError, MemoryError, pl.exceptions.PolarsError) as error:
         _refuse(f"the workbook is broken: {str(error).splitlines()[0]}")
     _refuse("the workbook has no sheet with data")
+
+
+def _with_errors(sheet: fastexcel.ExcelSheet) -> pl.DataFrame:
+    """The sheet's texts; where a formula failed, its error as Excel shows it: #N/A is not an empty cell."""
+    batch, errors = sheet.to_arrow_with_errors()
+    table = pl.DataFrame(batch)
+    failed: dict[int, dict[int, str]] = {}
+    for error in errors.errors if errors else ():
+        row, column = error.offset_position
+        kind = re.search(r"Error\((\w+)\)", error.detail)
+        failed.setdefault(column, {})[row] = _ERRORS.get(kind.group(1), "#ERROR!") if kind else "#ERROR!"
+    columns = (table.to_series(at).scatter(list(cells), list(cells.values())) for at, cells in failed.items())
+    return table.with_columns(columns)
 
 
 def _refuse(words: str) -> NoReturn:

@@ -11,6 +11,7 @@ from pathlib import Path
 import polars as pl
 import pyarrow as pa
 import pyogrio
+from polars.exceptions import PolarsError
 from pyogrio import raw
 
 from ingest.codecs.dbase import Dbase
@@ -24,6 +25,10 @@ __all__ = ["read", "read_shapefile"]
 
 _NUMBER = "__number"
 
+# GDAL 3.12's own Arrow reader for FlatGeobuf loses its buffers at the first feature without geometry; its general one
+# does not.
+pyogrio.set_gdal_config_options({"OGR_FLATGEOBUF_STREAM_BASE_IMPL": True})
+
 
 def read(path: Path, contract: Contract, options: ReadOptions) -> Iterator[Records]:
     """Read a GeoPackage or FlatGeobuf with its own types.
@@ -33,7 +38,14 @@ def read(path: Path, contract: Contract, options: ReadOptions) -> Iterator[Recor
     """
     with _gdal():
         layer = _layer(path, options.layer)
-        yield from _batches(path, layer, contract, options)
+        # GDAL takes the end of a cut file for the end of its features; only FlatGeobuf's header tells better.
+        stated = pyogrio.read_info(path, layer=layer)["features"] if path.suffix == ".fgb" else 0
+        found = 0
+        for records in _batches(path, layer, contract, options):
+            found += records.frame.height + len(records.unreadable)
+            yield records
+        if found < stated:
+            raise SourceError(f"the file ends after {found} of {stated} features.", remedy="Export it again.")
 
 
 def read_shapefile(path: Path, contract: Contract, options: ReadOptions) -> Iterator[Records]:
@@ -56,10 +68,10 @@ def read_shapefile(path: Path, contract: Contract, options: ReadOptions) -> Iter
 
 @contextmanager
 def _gdal() -> Generator[None]:
-    """Turn GDAL's errors into SourceError."""
+    """Turn GDAL's errors into SourceError; for a broken .prj file pyogrio 0.13 trips over a variable of its own."""
     try:
         yield
-    except (RuntimeError, ValueError, OSError, pa.ArrowException, pl.exceptions.PolarsError) as error:
+    except (RuntimeError, ValueError, OSError, UnboundLocalError, pa.ArrowException, PolarsError) as error:
         words = str(error).replace("\n", " ")[:300]
         raise SourceError(f"the file is broken: {words}.", remedy="Export it again.") from error
 
@@ -90,6 +102,7 @@ def _batches(
         known = Headings(contract).known([number]) > 0
         opened = _Opened(path, layer, crs_word(meta["crs"]), number if known else None)
         for batch in reader:
+            batch.validate(full=True)  # polars trusts what it is given, and ends the process where that is wrong
             # Without the metadata of the fields, geometry is plain bytes.
             frame = pl.DataFrame(pa.RecordBatch.from_arrays(batch.columns, names=names))
             yield opened.records(numbered(frame, first))

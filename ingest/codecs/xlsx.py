@@ -62,7 +62,7 @@ def _texts(path: Path, sheet: str | None) -> pl.DataFrame:
                 "reading the workbook takes more memory than allowed.",
                 remedy="Delete stray cells far below or right of the table, or save the sheet as CSV.",
             )
-        table = pl.read_ipc(target, memory_map=False)
+        table = pl.read_ipc(target.read_bytes())
     text = pl.all().str.strip_chars()
     return table.with_columns(pl.when(text != "").then(pl.all()))
 
@@ -90,5 +90,5 @@ def _named(body: pl.DataFrame, header: tuple[str | None, ...]) -> pl.DataFrame:
         elif body[column].null_count() < body.height:
             number = body.columns.index(column) + 1
             raise SourceError(f"column {number} has values but no name.", remedy="Name every column in the header.")
-    frame = body.select(names).rename(names)
+    frame = body.select(list(names)).rename(names)
     return frame.filter(~pl.all_horizontal(pl.all().is_null()))

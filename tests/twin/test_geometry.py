@@ -1,4 +1,5 @@
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -212,10 +213,13 @@ def test_a_thousand_repairs_share_one_process() -> None:
 
 @pytest.mark.usefixtures("fresh_worker")
 def test_a_knot_is_given_up_and_the_next_is_repaired() -> None:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
     result = repair(array(BOW_TIE, knot(5000), BOW_TIE))
     assert result.outcomes.tolist() == [RepairOutcome.REPAIRED, RepairOutcome.TOO_SLOW, RepairOutcome.REPAIRED]
     assert result.geometries[1] is None
     assert result.geometries[2].equals(result.geometries[0])
+    # Processor time that the killed process had: what it may take, and its start.
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before < guard.REPAIR_LIMIT_S + 5
 
 
 @pytest.mark.usefixtures("fresh_worker")

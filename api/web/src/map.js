@@ -13,11 +13,11 @@ setWorkerUrl(new URL(workerUrl, location.href).href);
 /** Whether the reader asked for less motion. */
 export const calm = matchMedia('(prefers-reduced-motion: reduce)').matches;
 
-/**
- * Whether the browser can draw the map at all.
- */
+/** Whether the browser can draw the map at all. */
 export function canDraw() {
-  return Boolean(document.createElement('canvas').getContext('webgl2'));
+  const context = document.createElement('canvas').getContext('webgl2');
+  context?.getExtension('WEBGL_lose_context')?.loseContext(); // browsers allow only a few: give it back
+  return context !== null;
 }
 
 /**

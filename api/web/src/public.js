@@ -22,6 +22,7 @@ import {readState, writeState} from './url.js';
 /** @typedef {import('./layers.js').Hit} Hit */
 
 const SETTLED_MS = 300;
+const SHEET_HALF = 0.52; // as in phone.css
 const desktop = matchMedia('(min-width: 900px)');
 
 /** Set up what needs no data, then the rest; again when the reader says so. */
@@ -273,7 +274,7 @@ class PublicMap {
     const collection = this.collections.get(feature.dataset);
     const actions = {
       close: () => this.#closeCard(),
-      goTo: (/** @type {api.Item} */ item) => this.map && item.geometry && goTo(this.map, item.geometry),
+      goTo: (/** @type {api.Item} */ item) => this.map && item.geometry && goTo(this.map, item.geometry, covered()),
       retry: () => ((this.opened = ''), this.#showCard()),
       turn: (/** @type {number} */ step) => this.#turn(step),
     };
@@ -296,7 +297,7 @@ class PublicMap {
   #markRecord(item) {
     if (!this.map) return;
     mark(this.map, item);
-    if (item.geometry && !isInView(this.map, item.geometry)) goTo(this.map, item.geometry);
+    if (item.geometry && !isInView(this.map, item.geometry, covered())) goTo(this.map, item.geometry, covered());
   }
 
   /**
@@ -343,6 +344,12 @@ class PublicMap {
 /** Room that the panels take from the map, so that what is centred is seen. */
 function roomForPanels() {
   return desktop.matches ? {left: 376, right: 336, top: 0, bottom: 0} : {left: 0, right: 0, top: 110, bottom: 90};
+}
+
+/** What the panels cover now: on a phone the sheet may stand higher than the map's own padding. */
+function covered() {
+  const room = roomForPanels();
+  return desktop.matches || document.body.dataset.stop === 'peek' ? room : {...room, bottom: innerHeight * SHEET_HALF};
 }
 
 translatePage();

@@ -6,9 +6,12 @@ import {addRanked, RANK} from './stack.js';
 
 /** @typedef {import('maplibre-gl').Map} MapLibre */
 /** @typedef {import('./api.js').Item} Item */
+/** @typedef {{left: number, right: number, top: number, bottom: number}} Room in px */
 
 const SOURCE = 'selection';
 const UNCERTAIN_M = 50;
+const AROUND_PX = 48;
+const CLOSE = 15;
 const METRES_PER_DEGREE = 111_195;
 
 /**
@@ -49,22 +52,29 @@ export function mark(map, item) {
  * Move to a record: closer for a point, the whole of anything larger.
  * @param {MapLibre} map
  * @param {GeoJSON.Geometry} geometry
+ * @param {Room} covered by panels
  */
-export function goTo(map, geometry) {
+export function goTo(map, geometry, covered) {
   const [west, south, east, north] = extent(geometry);
-  const duration = calm ? 0 : 600;
-  map.fitBounds([west, south, east, north], {padding: 48, maxZoom: Math.max(map.getZoom(), 15), duration});
+  // The map's own padding counts already: only what the sheet covers beyond it is added.
+  const below = Math.max(0, covered.bottom - (map.getPadding().bottom ?? 0));
+  const padding = {top: AROUND_PX, left: AROUND_PX, right: AROUND_PX, bottom: AROUND_PX + below};
+  map.fitBounds([west, south, east, north], {padding, maxZoom: Math.max(map.getZoom(), CLOSE), duration: calm ? 0 : 600});
 }
 
 /**
- * Whether any part of the record's box is on the screen.
+ * Whether any part of the record's box is on the screen and not under a panel.
  * @param {MapLibre} map
  * @param {GeoJSON.Geometry} geometry
+ * @param {Room} covered by panels
  */
-export function isInView(map, geometry) {
+export function isInView(map, geometry, covered) {
   const [west, south, east, north] = extent(geometry);
-  const box = map.getBounds();
-  return west <= box.getEast() && east >= box.getWest() && south <= box.getNorth() && north >= box.getSouth();
+  const [corner, opposite] = [map.project([west, south]), map.project([east, north])];
+  const {clientWidth, clientHeight} = map.getContainer();
+  /** @param {'x' | 'y'} axis @param {number} from @param {number} to */
+  const meets = (axis, from, to) => Math.min(corner[axis], opposite[axis]) <= to && Math.max(corner[axis], opposite[axis]) >= from;
+  return meets('x', covered.left, clientWidth - covered.right) && meets('y', covered.top, clientHeight - covered.bottom);
 }
 
 /**

@@ -1,0 +1,92 @@
+"""`/quarantine`: what could not enter a layer, and why, for those who can mend it."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Annotated, Any, Literal
+
+import sqlalchemy as sa
+from fastapi import APIRouter, Depends, Query, Request, Response
+
+from api.answers import json_response, link, url_of
+from api.context import Context, audience_of, context_of, strict_parameters
+from layers.contract import Contract
+from layers.grants import may_read
+from layers.inbox import quarantine_counts, quarantine_rows
+from layers.reasons import ADVICE, TEXTS, Reason
+from twin.access import Audience, department
+from twin.database import refusals
+from twin.errors import NotAllowed, NotFound
+
+__all__ = ["router"]
+
+router = APIRouter(tags=["Operations"], dependencies=[Depends(strict_parameters)])
+
+_MOST_ROWS = 1_000
+_HEADERS = {"Cache-Control": "no-store", "Vary": "Authorization"}
+
+
+def _mends(audience: Audience, contract: Contract) -> bool:
+    """Whether an audience answers for a dataset's refused records: its department, and the administrator."""
+    return audience.name == "administrator" or audience == department(contract.system)
+
+
+def _mender(audience: Annotated[Audience, Depends(audience_of)]) -> Audience:
+    if audience.name != "administrator" and audience.system is None:
+        raise NotAllowed("the quarantine is for departments and administrators.", remedy="Send their token.")
+    return audience
+
+
+@router.get("/quarantine", response_class=Response)
+def read_quarantine(request: Request, audience: Annotated[Audience, Depends(_mender)]) -> Response:
+    """How many records stand in quarantine, by dataset and reason; of a department its own."""
+    context = context_of(request)
+    with _owner(context) as connection:
+        counts = quarantine_counts(connection)
+    found = [
+        {
+            **asdict(count),
+            "title": TEXTS[Reason(count.reason)].model_dump(),
+            "advice": ADVICE[Reason(count.reason)].model_dump(),
+            "links": [link(url_of(request, f"/quarantine/{count.dataset}", reason=count.reason), "items")],
+        }
+        for count in counts
+        if count.dataset in context.catalog.contracts and _mends(audience, context.catalog[count.dataset])
+    ]
+    return json_response({"links": [link(url_of(request, "/quarantine"), "self")], "counts": found}, headers=_HEADERS)
+
+
+@router.get("/quarantine/{dataset}", response_class=Response)
+def read_quarantined(
+    request: Request,
+    dataset: str,
+    audience: Annotated[Audience, Depends(_mender)],
+    reason: Annotated[Reason | None, Query(description="only those refused for this reason")] = None,
+    status: Annotated[Literal["open", "replayed", "dismissed"], Query()] = "open",
+    after: Annotated[int, Query(ge=0, description="only those with a larger id")] = 0,
+    limit: Annotated[int, Query(ge=1, le=_MOST_ROWS)] = 100,
+) -> Response:
+    """The refused records of a dataset, as they arrived, in order of their ids.
+
+    Records of personal and security data are shown only to those who may read the dataset.
+    """
+    context = context_of(request)
+    contract = context.catalog.contracts.get(dataset)
+    if contract is None or not _mends(audience, contract):
+        raise NotFound(f"no dataset is called {dataset[:80]!r}.", remedy="See /quarantine.")
+    shown = may_read(contract.data_class, contract, audience)
+    with _owner(context) as connection:
+        rows = quarantine_rows(connection, dataset, reason=reason, status=status, after=after, limit=limit)
+    hidden: dict[str, Any] = {} if shown else {"record": None, "detail": None}
+    found = [{**asdict(row), **hidden} for row in rows]
+    links = [link(str(request.url), "self")]
+    if len(rows) == limit:
+        links.append(link(str(request.url.include_query_params(after=rows[-1].id)), "next"))
+    return json_response({"links": links, "records": found}, headers=_HEADERS)
+
+
+@contextmanager
+def _owner(context: Context) -> Generator[sa.Connection]:
+    """A connection that sees the quarantine, which no audience's role may: the routes decide who sees what of it."""
+    with refusals(), context.database.engine.connect() as connection:
+        yield connection

@@ -1,0 +1,128 @@
+"""The commands `twin load`, `twin ingest demo` and `twin quarantine list|show|replay`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from ingest.pipeline import Loaded, Loader
+
+__all__ = ["register"]
+
+_SHOWN = 20
+
+
+def register(app: typer.Typer) -> None:
+    """Add this package's commands to the `twin` command."""
+    app.command()(load)
+    ingest = typer.Typer(help="What comes in.", no_args_is_help=True)
+    ingest.command("demo")(demo)
+    app.add_typer(ingest, name="ingest")
+    quarantine = typer.Typer(help="Records that were refused.", no_args_is_help=True)
+    quarantine.command("list")(list_quarantine)
+    quarantine.command("show")(show_quarantine)
+    quarantine.command("replay")(replay_quarantine)
+    app.add_typer(quarantine, name="quarantine")
+
+
+def load(
+    dataset: Annotated[str, typer.Argument(help="dataset id, such as medical.institutions")],
+    files: Annotated[list[Path], typer.Argument(help="files to load")],
+    datum: Annotated[str | None, typer.Option(help="datum of the coordinates, where the contract says per_file")] = None,
+    encoding: Annotated[str | None, typer.Option(help="text encoding, where it is not UTF-8 or GB18030")] = None,
+    sheet: Annotated[str | None, typer.Option(help="sheet of a workbook")] = None,
+    layer: Annotated[str | None, typer.Option(help="layer of a GeoPackage or archive, band of a raster")] = None,
+) -> None:
+    """Load files into a dataset. Loading the same file again changes nothing."""
+    from ingest.codecs.records import ReadOptions
+    from ingest.pipeline import LoadOptions
+    from twin.progress import Progress
+
+    loader = _loader()
+    options = LoadOptions(datum, ReadOptions(encoding=encoding, sheet=sheet, layer=layer))
+    for path in files:
+        with Progress().task(f"Loading {path.name} into {dataset}") as task:
+            loaded = loader.load(dataset, path, options, task=task)
+        _report(path.name, loaded)
+
+
+def demo(
+    scale: Annotated[float, typer.Option(min=0.001, max=1, help="size of the city, 1 is the whole")] = 1.0,
+    seed: Annotated[int, typer.Option(help="another seed is another city")] = 1616,
+) -> None:
+    """Make the synthetic city and load it through the real pipeline, unless it is there already."""
+    from ingest.demo.load import load_demo
+
+    load_demo(_loader(), scale=scale, seed=seed, say=typer.echo)
+
+
+def list_quarantine(
+    dataset: Annotated[str | None, typer.Option(help="only this dataset")] = None,
+) -> None:
+    """Count the records in quarantine by dataset and reason, with what to do about each."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from layers.inbox import quarantine_counts
+    from layers.reasons import ADVICE, TEXTS, Reason
+    from twin.database import connect
+
+    with connect().writing() as connection:
+        counts = quarantine_counts(connection, dataset)
+    table = Table("dataset", "reason", "status", "records", "原因", "meaning", "what to do")
+    for count in counts:
+        reason = Reason(count.reason)
+        text, advice = TEXTS[reason], ADVICE[reason]
+        table.add_row(count.dataset, reason, count.status, f"{count.count:,}", text.zh, text.en, advice.en)
+    Console().print(table)
+
+
+def show_quarantine(
+    dataset: Annotated[str | None, typer.Option(help="only this dataset")] = None,
+    reason: Annotated[str | None, typer.Option(help="only this reason")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="how many")] = _SHOWN,
+) -> None:
+    """Show records in quarantine: where they came from, the reason, and what they said."""
+    from layers.inbox import quarantine_rows
+    from twin.database import connect
+
+    with connect().writing() as connection:
+        rows = quarantine_rows(connection, dataset, reason=reason, limit=limit)
+    for row in rows:
+        typer.echo(f"{row.id}  {row.dataset} row {row.row_number}  {row.reason}: {row.detail or ''}\n    {row.record}")
+
+
+def replay_quarantine(
+    dataset: Annotated[str | None, typer.Option(help="only this dataset")] = None,
+    reason: Annotated[str | None, typer.Option(help="only this reason")] = None,
+) -> None:
+    """Read the quarantined records again from the raw bytes, with today's contracts and registers."""
+    from layers.inbox import quarantine_rows
+
+    loader = _loader()
+    with loader.database.writing() as connection:
+        rows = quarantine_rows(connection, dataset, reason=reason, limit=1_000_000)
+    _report(f"{len(rows):,} records", loader.replay(rows))
+
+
+def _loader() -> "Loader":
+    from ingest.pipeline import Loader
+    from layers.catalog import catalog
+    from twin.city import city
+    from twin.database import connect
+    from twin.settings import settings
+
+    return Loader(connect(), catalog(), city(), settings().home)
+
+
+def _report(name: str, loaded: "Loaded") -> None:
+    """One line for what became of the records, one for each reason why some were refused."""
+    typer.echo(
+        f"{name}: received {loaded.received:,} = accepted {loaded.accepted:,} ({loaded.inserted:,} new, "
+        f"{loaded.revised:,} revised) + duplicate {loaded.duplicate:,} + quarantined {loaded.quarantined:,}"
+    )
+    for reason, count in loaded.reasons.most_common():
+        typer.echo(f"  {reason}: {count:,}")
+    if loaded.unknown_columns:
+        typer.echo(f"  columns that the contract does not know, kept in `extra`: {', '.join(loaded.unknown_columns)}")
