@@ -57,7 +57,8 @@ async def read_cells(
     """The cells of an indicator at a resolution; its own, the finest there is, when none is asked."""
     context = context_of(request)
     contract, found = _found(context, indicator, view.audience)
-    box = parse_box(bbox, parse_crs(bbox_crs, context.city, "bbox-crs")) if bbox is not None else None
+    box_crs = parse_crs(bbox_crs, context.city, "bbox-crs")
+    box = parse_box(bbox, box_crs) if bbox is not None else None
     query = CellsQuery(found.resolution if resolution is None else resolution, box, view)
     word = chosen_format(request, _FORMATS)
     async with context.database.reading(view.audience) as connection:

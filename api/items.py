@@ -45,7 +45,8 @@ def query_of(
         is_json = filter_.lstrip().startswith("{")
         if is_json != (filter_lang == "cql2-json"):
             raise InvalidRequest(f"the filter is not {filter_lang}.", where="filter-lang", remedy="Leave it out.")
-    box = parse_box(bbox, parse_crs(bbox_crs, ask.context.city, "bbox-crs")) if bbox is not None else None
+    box_crs = parse_crs(bbox_crs, ask.context.city, "bbox-crs")
+    box = parse_box(bbox, box_crs) if bbox is not None else None
     return ItemsQuery(box=box, filter=filter_, limit=limit or 0, after=offset)
 
 

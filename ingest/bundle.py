@@ -1,8 +1,8 @@
-"""One file for what a person calls one file: a shapefile's parts become an archive, so that the inbox holds it whole."""
+"""One file for what a person calls one file: a shapefile's parts become an archive, which the inbox holds whole."""
 
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,7 +12,7 @@ _PARTS = {".shp", ".shx", ".dbf", ".prj", ".cpg"}
 
 
 @contextmanager
-def bundled(path: Path) -> Iterator[Path]:
+def bundled(path: Path) -> Generator[Path]:
     """`path` itself, or for a `.shp` an archive of it and its sister files, made anew with fixed times.
 
     The same parts give the same bytes, so that loading a shapefile twice stores it once.

@@ -29,7 +29,9 @@ def register(app: typer.Typer) -> None:
 def load(
     dataset: Annotated[str, typer.Argument(help="dataset id, such as medical.institutions")],
     files: Annotated[list[Path], typer.Argument(help="files to load")],
-    datum: Annotated[str | None, typer.Option(help="datum of the coordinates, where the contract says per_file")] = None,
+    datum: Annotated[
+        str | None, typer.Option(help="datum of the coordinates, where the contract says per_file")
+    ] = None,
     encoding: Annotated[str | None, typer.Option(help="text encoding, where it is not UTF-8 or GB18030")] = None,
     sheet: Annotated[str | None, typer.Option(help="sheet of a workbook")] = None,
     layer: Annotated[str | None, typer.Option(help="layer of a GeoPackage or archive, band of a raster")] = None,

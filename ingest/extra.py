@@ -50,4 +50,5 @@ def _expressible(series: pl.Series) -> pl.Series:
         return cleaned(series)
     if dtype == pl.Binary:
         return series.bin.encode("hex")
-    return series if dtype.is_primitive_numeric() or dtype.is_nested() or dtype == pl.Boolean else as_text(series)
+    plain = dtype.is_integer() or dtype.is_float() or dtype.is_nested() or dtype == pl.Boolean
+    return series if plain else as_text(series)

@@ -35,7 +35,11 @@ class Judged:
         """The records that the writer found in conflict with another of the batch, as refused records."""
         numbers = written.conflicts
         return _refused(
-            self.records, numbers[ROW], "write", pl.repeat(Reason.KEY_CONFLICT, numbers.height, eager=True), numbers["detail"]
+            self.records,
+            numbers[ROW],
+            "write",
+            pl.repeat(Reason.KEY_CONFLICT, numbers.height, eager=True),
+            numbers["detail"],
         )
 
 
@@ -113,7 +117,11 @@ def _where(frame: pl.DataFrame, contract: Contract) -> pl.Series:
     """What the place rungs looked at, in words: `lon=34.8 lat=117.5 station_id=A1`."""
     names: list[str] = []
     for rung in contract.place.rungs:
-        looked_at = (rung.x, rung.y) if isinstance(rung, CoordinateRung) else (getattr(rung, "id", getattr(rung, "code", None)),)
+        looked_at = (
+            (rung.x, rung.y)
+            if isinstance(rung, CoordinateRung)
+            else (getattr(rung, "id", getattr(rung, "code", None)),)
+        )
         names += [name for name in looked_at if name in frame.columns and name not in names]
     if not names:
         return pl.Series(np.full(frame.height, None), dtype=pl.String)

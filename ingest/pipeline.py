@@ -38,7 +38,7 @@ class LoadOptions:
     """What a person says with a file: its datum (a word of `twin.datum`), how to read it, and whether it is made up."""
 
     datum: str | None = None
-    reading: ReadOptions = ReadOptions()
+    reading: ReadOptions = field(default_factory=ReadOptions)
     source: str = "file"
     synthetic: bool = False
 

@@ -13,6 +13,7 @@ from ingest.streams import write_stream
 from layers.contract import Contract
 from layers.indicators import Dirty
 from layers.versions import last_change, lock_dataset, mark_changed
+from twin.city import City
 
 __all__ = ["Written", "write"]
 
@@ -41,7 +42,9 @@ class Written:
     dirty: Dirty | None
 
 
-def write(connection: sa.Connection, contract: Contract, rows: pl.DataFrame, batch: int, now: dt.datetime) -> Written:
+def write(
+    connection: sa.Connection, contract: Contract, city: City, rows: pl.DataFrame, batch: int, now: dt.datetime
+) -> Written:
     """Write rows into main, in the transaction of `connection`, which then holds the dataset's lock until its end.
 
     `rows`: ROW; `id`; for streams `subject` and `observed_at`, else `valid_start` (null: not stated) and `valid_end`

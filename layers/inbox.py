@@ -252,14 +252,13 @@ def quarantine(connection: sa.Connection, batch: int, refused: pl.DataFrame) -> 
     """
     if refused.is_empty():
         return
-    common = connection.execute(
-        sa.select(batches.c.inbox_id, batches.c.dataset, batches.c.contract_digest).where(batches.c.id == batch)
-    ).one()
+    common = ("inbox_id", "dataset", "contract_digest")
+    values = connection.execute(sa.select(*(batches.c[name] for name in common)).where(batches.c.id == batch)).one()
     rows = (
-        (batch, *common, number, stage, reason, _without_nul(detail, _NUL), _without_nul(record, _NUL_IN_JSON))
+        (batch, *values, number, stage, reason, _without_nul(detail, _NUL), _without_nul(record, _NUL_IN_JSON))
         for number, stage, reason, detail, record in refused.select(*REFUSED).iter_rows()
     )
-    copy_rows(connection, "twin.quarantine", ("batch_id", *common._fields, *REFUSED), rows)
+    copy_rows(connection, "twin.quarantine", ("batch_id", *common, *REFUSED), rows)
 
 
 def set_status(connection: sa.Connection, ids: Sequence[int], status: Status) -> int:

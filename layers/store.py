@@ -3,7 +3,7 @@
 What a contract adds is added; what would lose stored data is refused with the difference. Applying twice does nothing.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -50,9 +50,10 @@ def tables_of(contract: Contract, city: City) -> tuple[sa.Table, ...]:
 def plan(connection: sa.Connection, catalog: Catalog, city: City) -> list[Change]:
     """What `apply` would do to the tables, without doing it."""
     changes: list[Change] = []
+    stored = _stored(connection)
     for contract in catalog:
         for table in tables_of(contract, city):
-            changes += _differences(connection, contract, table)
+            changes += _differences(connection, contract, table, stored.get(table.fullname, {}))
     known = set(connection.scalars(sa.text("select id from twin.contracts")))
     changes += [
         Change(dataset, "is no longer in the catalogue: its table stays, nobody may read it")
@@ -76,34 +77,44 @@ def apply(connection: sa.Connection, catalog: Catalog, city: City) -> list[Chang
         )
     for system in catalog.systems:
         connection.execute(CreateSchema(system, if_not_exists=True))
+    stored = _stored(connection)
     for contract in catalog:
         for table in tables_of(contract, city):
-            _bring(connection, table)
+            _bring(connection, table, stored.get(table.fullname, {}))
         for indicator in contract.indicators:
-            indicator_table(indicator).create(connection, checkfirst=True)
+            if f"indicators.{indicator.id}" not in stored:
+                indicator_table(indicator).create(connection)
     _grant(connection, catalog, city)
     _remember(connection, catalog)
     return changes
 
 
-def _columns(connection: sa.Connection, table: sa.Table) -> dict[str, str]:
-    """Name and type of each stored column; empty when there is no such table."""
+_Stored = dict[str, dict[str, str]]
+"""Name and type of the stored columns of each table (`schema.table`)."""
+
+
+def _stored(connection: sa.Connection) -> _Stored:
     rows = connection.execute(
         sa.text(
-            "select attname, lower(format_type(atttypid, atttypmod)) as type from pg_attribute"
-            " where attrelid = to_regclass(:name) and attnum > 0 and not attisdropped"
-        ),
-        {"name": f'"{table.schema}"."{table.name}"'},
+            "select nspname || '.' || relname as name, attname, lower(format_type(atttypid, atttypmod)) as type"
+            " from pg_attribute join pg_class c on c.oid = attrelid join pg_namespace n on n.oid = relnamespace"
+            " where attnum > 0 and not attisdropped and relkind in ('r', 'p') and nspname !~ '^(pg_|information)'"
+        )
     )
-    return {row.attname: row.type for row in rows}
+    found: _Stored = {}
+    for row in rows:
+        found.setdefault(row.name, {})[row.attname] = row.type
+    return found
 
 
 def _declared(connection: sa.Connection, table: sa.Table) -> dict[str, str]:
     return {column.name: column.type.compile(connection.dialect).lower() for column in table.columns}
 
 
-def _differences(connection: sa.Connection, contract: Contract, table: sa.Table) -> Iterator[Change]:
-    stored, declared = _columns(connection, table), _declared(connection, table)
+def _differences(
+    connection: sa.Connection, contract: Contract, table: sa.Table, stored: dict[str, str]
+) -> Iterator[Change]:
+    declared = _declared(connection, table)
     if not stored:
         yield Change(contract.id, f"new table {table.schema}.{table.name}")
         return
@@ -126,9 +137,8 @@ def _key_difference(connection: sa.Connection, contract: Contract) -> Iterator[C
         yield Change(contract.id, f"the key {':'.join(before)} would become {':'.join(contract.key)}", destructive=True)
 
 
-def _bring(connection: sa.Connection, table: sa.Table) -> None:
-    """Create the table, or add the columns and indexes it lacks."""
-    stored = _columns(connection, table)
+def _bring(connection: sa.Connection, table: sa.Table, stored: dict[str, str]) -> None:
+    """Create the table, or add the columns it lacks."""
     if not stored:
         table.create(connection)
         return
@@ -139,38 +149,33 @@ def _bring(connection: sa.Connection, table: sa.Table) -> None:
             connection.execute(
                 sa.text(f"alter table {quote.format_table(table)} add column {quote.quote(column.name)} {kind}")
             )
-    for index in table.indexes:
-        index.create(connection, checkfirst=True)
 
 
 def _grant(connection: sa.Connection, catalog: Catalog, city: City) -> None:
     """Make the grants exactly what the contracts say: everything is taken back, then given."""
     everyone = all_audiences(catalog)
     ensure_roles(connection, everyone)
-    roles = [audience.role for audience in everyone]
     schemas = [*catalog.systems, "indicators", "twin"]
-    _each(connection, "grant usage on schema {} to {}", schemas, roles)
-    _each(connection, "revoke all on all tables in schema {} from {}", schemas, roles)
+    statements = [
+        *_each("grant usage on schema {} to {}", schemas, everyone),
+        *_each("revoke all on all tables in schema {} from {}", schemas, everyone),
+        *_each("grant select on {} to {}", ["twin.contracts", "twin.versions"], everyone),
+        *_each("grant select (dataset, synthetic, finished_at) on {} to {}", ["twin.batches"], everyone),
+    ]
     for contract in catalog:
-        readers = [audience.role for audience in audiences_of(contract.data_class, contract, everyone)]
-        for table in tables_of(contract, city):
-            _each(connection, "grant select on {} to {}", [table.fullname], readers)
+        readers = audiences_of(contract.data_class, contract, everyone)
+        tables = [table.fullname for table in tables_of(contract, city)]
+        statements += _each("grant select on {} to {}", tables, readers)
         for indicator in contract.indicators:
             allowed = audiences_of(indicator.data_class or contract.data_class, contract, everyone)
-            _each(
-                connection,
-                "grant select on {} to {}",
-                [f'indicators."{indicator.id}"'],
-                [audience.role for audience in allowed],
-            )
-    _each(connection, "grant select on {} to {}", ["twin.contracts", "twin.versions"], roles)
-    _each(connection, "grant select (dataset, synthetic, finished_at) on {} to {}", ["twin.batches"], roles)
+            statements += _each("grant select on {} to {}", [f'indicators."{indicator.id}"'], allowed)
+    # One round trip for all of them.
+    connection.exec_driver_sql("; ".join(statements))
 
 
-def _each(connection: sa.Connection, statement: str, objects: Iterable[str], roles: Sequence[str]) -> None:
-    if roles:
-        for name in objects:
-            connection.execute(sa.text(statement.format(name, ", ".join(roles))))
+def _each(statement: str, objects: Iterable[str], audiences: Iterable[Audience]) -> list[str]:
+    roles = ", ".join(audience.role for audience in audiences)
+    return [statement.format(name, roles) for name in objects] if roles else []
 
 
 def _remember(connection: sa.Connection, catalog: Catalog) -> None:

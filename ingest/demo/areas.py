@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import shapely
+from shapely.geometry.base import BaseGeometry
 
 from ingest.demo.codes import admin_code, parcel_code
 from ingest.demo.fabric import Fabric
@@ -14,7 +15,7 @@ from ingest.demo.names import words
 from ingest.demo.noise import Floats, Ints
 from ingest.demo.parcels import Parcels
 from ingest.demo.plan import Plan
-from ingest.demo.plane import Geometries
+from ingest.demo.plane import Geometries, points_at, polygons_of
 from ingest.demo.settlements import VILLAGE
 
 __all__ = ["draw_areas", "draw_fields"]
@@ -22,8 +23,16 @@ __all__ = ["draw_areas", "draw_fields"]
 _FIELD_M = (268.0, 152.0)
 _FIELD_REACH = 2
 _HEADLAND_M, _CLEAR_M = 5.0, 7.0
-_CROPS = (("冬小麦夏玉米", "Winter wheat and maize", 10), ("马铃薯", "Potatoes", 4), ("蔬菜", "Vegetables", 3), ("石榴", "Pomegranates", 1),
-          ("大枣", "Jujubes", 1), ("花生", "Peanuts", 2), ("水稻", "Rice", 1), ("苗木", "Nursery stock", 1))  # fmt: skip
+_CROPS = (
+    ("冬小麦夏玉米", "Winter wheat and maize", 10),
+    ("马铃薯", "Potatoes", 4),
+    ("蔬菜", "Vegetables", 3),
+    ("石榴", "Pomegranates", 1),
+    ("大枣", "Jujubes", 1),
+    ("花生", "Peanuts", 2),
+    ("水稻", "Rice", 1),
+    ("苗木", "Nursery stock", 1),
+)
 _MU_M2 = 2_000 / 3
 _INDUSTRIAL_HA = 9.0
 
@@ -45,12 +54,12 @@ def draw_fields(plan: Plan, fabric: Fabric, taken: Geometries) -> tuple[pd.DataF
     rings = places.xy[village][:, None, None] + np.stack([x * cos - y * sin, x * sin + y * cos], axis=-1)
     owner = np.repeat(village, len(u))
     rings = rings.reshape(-1, 4, 2)
-    nearest = shapely.STRtree(shapely.points(places.xy)).nearest(shapely.points(rings.reshape(-1, 2))).reshape(-1, 4)
+    nearest = shapely.STRtree(points_at(places.xy)).nearest(points_at(rings.reshape(-1, 2))).reshape(-1, 4)
     kept = (nearest == owner[:, None]).all(1) & (rng.random(len(rings)) < 0.9)
-    inside = fabric.bounds.district_of(shapely.points(rings.reshape(-1, 2))).reshape(-1, 4)
+    inside = fabric.bounds.district_of(points_at(rings.reshape(-1, 2))).reshape(-1, 4)
     kept &= (inside == places.district[owner][:, None]).all(1)
     rings, owner = rings[kept], owner[kept]
-    shape = np.asarray(shapely.polygons(rings), dtype=np.object_)
+    shape = polygons_of(rings)
     free = np.ones(len(shape), dtype=np.bool_)
     free[shapely.STRtree(taken).query(shape, predicate="dwithin", distance=_CLEAR_M)[0]] = False
     return _field_table(plan, fabric, owner[free], shape[free], rng), shape[free]
@@ -74,7 +83,7 @@ def _field_table(plan: Plan, fabric: Fabric, owner: Ints, shape: Geometries, rng
         "crop_zh": [_CROPS[k][0] for k in crop],
         "crop_en": [_CROPS[k][1] for k in crop],
         "area_mu": (shapely.area(shape) / _MU_M2).round(2),
-        "irrigated": rng.random(len(owner)) < 0.74,  # noqa: PLR2004
+        "irrigated": rng.random(len(owner)) < 0.74,
         "district": codes,
         "town": [towns[t] for t in town_of],
     })  # fmt: skip
@@ -85,18 +94,20 @@ class _Area:
     kind: str
     zh: str
     en: str
-    shape: shapely.Geometry
+    shape: BaseGeometry
     code: str | None = None
     level: str | None = None
     instant: int | None = None
     day: int | None = None
 
 
-def _blob(xy: Floats, area_m2: float, rng: np.random.Generator) -> shapely.Geometry:
+def _blob(xy: Floats, area_m2: float, rng: np.random.Generator) -> BaseGeometry:
     """A rounded, uneven outline of the given area."""
     angle = np.linspace(0, 2 * np.pi, 48, endpoint=False)
-    wave = sum(rng.uniform(0.03, 0.16) / k * np.cos(k * angle + rng.uniform(0, 2 * np.pi)) for k in (1, 2, 3, 5, 7))
-    shape = shapely.polygons(xy + np.column_stack([np.cos(angle), np.sin(angle)]) * (1 + wave)[:, None])
+    wave = np.zeros(len(angle))
+    for k in (1, 2, 3, 5, 7):
+        wave += rng.uniform(0.03, 0.16) / k * np.cos(k * angle + rng.uniform(0, 2 * np.pi))
+    shape = shapely.Polygon(xy + np.column_stack([np.cos(angle), np.sin(angle)]) * (1 + wave)[:, None])
     factor = float(np.sqrt(area_m2 / shape.area))
     return shapely.transform(shape, lambda at: xy + (at - xy) * factor)
 
@@ -105,7 +116,13 @@ def _parks(parcels: Parcels) -> Iterator[_Area]:
     for row in np.flatnonzero((parcels.table["land_use"] == "park").to_numpy()):
         zh, en = parcels.table["street_zh"].iloc[row], parcels.table["street_en"].iloc[row]
         front = (zh, en) if isinstance(zh, str) else ("街心", "Pocket")
-        yield _Area("park", f"{front[0]}公园", f"{front[1]} Park", parcels.shape[row], day=int(parcels.table["area_m2"].iloc[row] / 12))
+        yield _Area(
+            "park",
+            f"{front[0]}公园",
+            f"{front[1]} Park",
+            parcels.shape[row],
+            day=int(parcels.table["area_m2"].iloc[row] / 12),
+        )
 
 
 def _scenic(plan: Plan, fabric: Fabric) -> Iterator[_Area]:
@@ -114,23 +131,32 @@ def _scenic(plan: Plan, fabric: Fabric) -> Iterator[_Area]:
         xy = plan.plane.to_plane(np.array([area.at]))[0]
         shape = _blob(xy, area.area_ha * 1e4, rng) & fabric.bounds.city
         # What reaches into a neighbour belongs to the district of its middle.
-        district = fabric.bounds.district_of(shapely.points(xy[None]))
+        district = fabric.bounds.district_of(points_at(xy[None]))
         if district[0] >= 0:
             shape &= fabric.bounds.districts[district[0]]
             largest = max(shapely.get_parts(shape), key=shapely.area)
-            yield _Area("scenic", area.title.zh, area.title.en, largest, None, area.level, area.instant_capacity, area.day_capacity)
+            yield _Area(
+                "scenic",
+                area.title.zh,
+                area.title.en,
+                largest,
+                None,
+                area.level,
+                area.instant_capacity,
+                area.day_capacity,
+            )
 
 
 def _industrial_parks(plan: Plan, fabric: Fabric, parcels: Parcels) -> Iterator[_Area]:
     rng = plan.rng("industrial parks")
     works = (parcels.table["land_use"] == "industrial").to_numpy()
     for place in np.unique(parcels.settlement[works]):
-        blocks = shapely.polygons(parcels.quads[works & (parcels.settlement == place)])
+        blocks = polygons_of(parcels.quads[works & (parcels.settlement == place)])
         for part in shapely.get_parts(shapely.buffer(shapely.union_all(shapely.buffer(blocks, 24)), -14)):
             if part.area > _INDUSTRIAL_HA * 1e4:
                 word, title = words("firms")[int(rng.integers(len(words("firms"))))], fabric.settlements.titles[place]
-                yield _Area("industrial_park", f"{title.zh}{word.zh}工业园", f"{word.en} Industrial Park, {title.en}", part,
-                            level=str(rng.choice(["国家级", "省级", "市级"])))  # fmt: skip
+                zh, en = f"{title.zh}{word.zh}工业园", f"{word.en} Industrial Park, {title.en}"
+                yield _Area("industrial_park", zh, en, part, level=str(rng.choice(["国家级", "省级", "市级"])))
 
 
 def _sites(plan: Plan, parcels: Parcels) -> Iterator[_Area]:
@@ -139,8 +165,9 @@ def _sites(plan: Plan, parcels: Parcels) -> Iterator[_Area]:
         word = words("estates")[int(rng.integers(len(words("estates"))))]
         district = parcels.table["district"].iloc[row]
         permit = f"{admin_code(district)}{rng.integers(2023, 2027)}{rng.integers(1, 13):02d}{k % 10_000:04d}01"
-        yield _Area("construction_site", f"{word.zh}建设项目{k + 1}", f"{word.en} Construction Project {k + 1}", parcels.shape[row], permit,
-                    str(rng.choice(["基础", "主体", "装饰", "竣工验收"])))  # fmt: skip
+        zh, en = f"{word.zh}建设项目{k + 1}", f"{word.en} Construction Project {k + 1}"
+        stage = str(rng.choice(["基础", "主体", "装饰", "竣工验收"]))
+        yield _Area("construction_site", zh, en, parcels.shape[row], permit, stage)
 
 
 def _subsidence(plan: Plan, fabric: Fabric, mines: pd.DataFrame, at: Geometries) -> Iterator[_Area]:
@@ -148,20 +175,26 @@ def _subsidence(plan: Plan, fabric: Fabric, mines: pd.DataFrame, at: Geometries)
     for name_zh, name_en, point in zip(mines["name_zh"], mines["name_en"], at, strict=True):
         xy = shapely.get_coordinates(point)[0]
         shape = _blob(xy, float(rng.uniform(35, 150)) * 1e4, rng)
-        shape &= fabric.bounds.districts[fabric.bounds.district_of(shapely.points(xy[None]))[0]]
-        yield _Area("mine_subsidence", f"{name_zh}塌陷区", f"{name_en} Subsidence Area", max(shapely.get_parts(shape), key=shapely.area),
-                    level=str(rng.choice(["轻度", "中度", "重度"])))  # fmt: skip
+        shape &= fabric.bounds.districts[fabric.bounds.district_of(points_at(xy[None]))[0]]
+        largest = max(shapely.get_parts(shape), key=shapely.area)
+        grade = str(rng.choice(["轻度", "中度", "重度"]))
+        yield _Area("mine_subsidence", f"{name_zh}塌陷区", f"{name_en} Subsidence Area", largest, level=grade)
 
 
 def draw_areas(plan: Plan, fabric: Fabric, parcels: Parcels, mines: tuple[pd.DataFrame, Geometries],
                district_of: DistrictOf) -> tuple[pd.DataFrame, Geometries]:  # fmt: skip
     """All areas with a use of their own. `mines`: the coal mines among the facilities and their points.
 
-    Columns: area_id, kind (park, scenic, industrial_park, construction_site, mine_subsidence), name_zh, name_en, code (permit number
-    of a site), level, area_ha, instant_capacity, day_capacity (visitors), district.
+    Columns: area_id, kind (park, scenic, industrial_park, construction_site, mine_subsidence), name_zh, name_en, code
+    (permit number of a site), level, area_ha, instant_capacity, day_capacity (visitors), district.
     """
-    areas = [*_parks(parcels), *_scenic(plan, fabric), *_industrial_parks(plan, fabric, parcels), *_sites(plan, parcels),
-             *_subsidence(plan, fabric, *mines)]  # fmt: skip
+    areas = [
+        *_parks(parcels),
+        *_scenic(plan, fabric),
+        *_industrial_parks(plan, fabric, parcels),
+        *_sites(plan, parcels),
+        *_subsidence(plan, fabric, *mines),
+    ]
     shape = np.array([area.shape for area in areas], dtype=np.object_)
     zh, en = distinct([area.zh for area in areas], [area.en for area in areas])
     table = pd.DataFrame({

@@ -1,14 +1,16 @@
 """District and town outlines: a power diagram around seats, tuned until the areas are the published ones.
 
-Each district grows around anchors (the seats of its towns, or drawn positions). Its field is a soft minimum of squared distances,
-in a space warped by noise, less a weight; a cell belongs to the district with the lowest field, or to none where all fields are
-positive (power diagram: Aurenhammer 1987). The weights are then adjusted until each district has its area.
+Each district grows around anchors (the seats of its towns, or drawn positions). Its field is a soft minimum of
+squared distances, in a space warped by noise, less a weight; a cell belongs to the district with the lowest field, or
+to none where all fields are positive (power diagram: Aurenhammer 1987). The weights are then adjusted until each
+district has its area.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 import shapely
+from shapely.geometry.base import BaseGeometry
 
 from ingest.demo.mesh import OUTSIDE, Honeycomb, honeycomb, outlines, tidied
 from ingest.demo.noise import Floats, Ints, warped
@@ -31,8 +33,8 @@ _MARGIN = 0.8
 class Boundaries:
     """Outlines in the plane, metres.
 
-    `districts` (d,) polygons; `towns` (t,) polygons, which partition the districts that have towns; `town_district` (t,)
-    district index; `town_seats` (t, 2); `seats` (d, 2); `city` the union.
+    `districts` (d,) polygons; `towns` (t,) polygons, which partition the districts that have towns; `town_district`
+    (t,) district index; `town_seats` (t, 2); `seats` (d, 2); `city` the union.
     """
 
     districts: Geometries
@@ -40,7 +42,7 @@ class Boundaries:
     town_district: Ints
     town_seats: Floats
     seats: Floats
-    city: shapely.Geometry
+    city: BaseGeometry
 
     def district_of(self, points: Geometries) -> Ints:
         """District index of each point (n,), -1 outside the city."""

@@ -12,7 +12,7 @@ from ingest.demo.graph import Bools
 from ingest.demo.noise import Floats, Ints
 from ingest.demo.parcels import Parcels
 from ingest.demo.plan import Plan
-from ingest.demo.plane import Geometries
+from ingest.demo.plane import Geometries, polygons_of
 from ingest.demo.roads import HALF_WIDTH_M, Roads
 from ingest.demo.settlements import VILLAGE
 from ingest.demo.templates import OUTLINES, TEMPLATES, Template
@@ -27,9 +27,9 @@ _RAIL_M = 18.0
 
 @dataclass(frozen=True, slots=True)
 class Buildings:
-    """Buildings in the plane: `table` as described in city.py, `shape` (b,), `at` (b,) a point on each, `parcel` (b,) its parcel.
+    """Buildings in the plane: `table` as described in city.py, and of its rows `shape` (b,).
 
-    `capacity` (b,): households it could house.
+    `at` (b,): a point on each; `parcel` (b,): its parcel; `capacity` (b,): households it could house.
     """
 
     table: pd.DataFrame
@@ -50,7 +50,7 @@ class _Built:
 
 
 def _placed(template: Template, quads: Floats, parcel: Ints, rng: np.random.Generator) -> tuple[Floats, Ints]:
-    """Plots of parcels: middle and half size of each building in the parcel's unit square (k, 4), and its parcel (k,)."""
+    """Middle and half size of each building in its parcel's unit square (k, 4), and that parcel (k,)."""
     columns, rows = template.columns, template.rows
     u, v = (part.ravel() for part in np.meshgrid((np.arange(columns) + 0.5) / columns, (np.arange(rows) + 0.5) / rows))
     shape = (len(quads), len(u))
@@ -73,7 +73,7 @@ def _polygons(boxes: Floats, quads: Floats, outline: Floats, flip: Bools) -> Geo
     u, v = u[..., None], v[..., None]
     q = quads[:, None]
     ring = (q[:, :, 0] * (1 - u) + q[:, :, 1] * u) * (1 - v) + (q[:, :, 3] * (1 - u) + q[:, :, 2] * u) * v
-    return np.asarray(shapely.polygons(ring), dtype=np.object_)
+    return polygons_of(ring)
 
 
 def _raised(template: Template, parcels: Parcels, chosen: Ints, rng: np.random.Generator) -> list[_Built]:
@@ -91,7 +91,16 @@ def _raised(template: Template, parcels: Parcels, chosen: Ints, rng: np.random.G
     for k, name in enumerate(template.outlines):
         own = np.flatnonzero(outline == k)
         shape = _polygons(boxes[own], parcels.quads[parcel[own]], OUTLINES[name], flip[own])
-        groups.append(_Built(shape, parcel[own], floors[own], year[parcel[own]], np.full(len(own), template.dwelling_m2), [template.use] * len(own)))
+        groups.append(
+            _Built(
+                shape,
+                parcel[own],
+                floors[own],
+                year[parcel[own]],
+                np.full(len(own), template.dwelling_m2),
+                [template.use] * len(own),
+            )
+        )
     return groups
 
 
@@ -108,7 +117,10 @@ def _all_raised(plan: Plan, parcels: Parcels) -> _Built:
             groups += _raised(template, parcels, chosen[pick == k], rng)
     order = np.argsort(np.concatenate([group.parcel for group in groups]), kind="stable")
     uses = np.array([use for group in groups for use in group.use], dtype=np.object_)[order]
-    joined = [np.concatenate([getattr(group, name) for group in groups])[order] for name in ("shape", "parcel", "floors", "year", "dwelling_m2")]
+    joined = [
+        np.concatenate([getattr(group, name) for group in groups])[order]
+        for name in ("shape", "parcel", "floors", "year", "dwelling_m2")
+    ]
     return _Built(*joined, uses.tolist())
 
 
@@ -118,7 +130,9 @@ def _free(shape: Geometries, roads: Roads, fabric: Fabric) -> Bools:
     for rank, half_width in enumerate(HALF_WIDTH_M):
         tree = shapely.STRtree(roads.shape[roads.rank == rank])
         free[tree.query(shape, predicate="dwithin", distance=float(half_width))[0]] = False
-    free[shapely.STRtree(fabric.corridors.railways_shape).query(shape, predicate="dwithin", distance=_RAIL_M)[0]] = False
+    free[shapely.STRtree(fabric.corridors.railways_shape).query(shape, predicate="dwithin", distance=_RAIL_M)[0]] = (
+        False
+    )
     free[shapely.STRtree(fabric.water.areas_shape).query(shape, predicate="intersects")[0]] = False
     return free
 
@@ -152,15 +166,18 @@ def build(plan: Plan, fabric: Fabric, parcels: Parcels, roads: Roads) -> Buildin
     table = pd.DataFrame({
         "building_id": [unit_code(code, k) for code, k in zip(own["parcel_id"], number, strict=True)],
         "parcel_id": own["parcel_id"],
-        "name_zh": [f"{name}{k}号楼" if isinstance(name, str) else None for name, k in zip(own["name_zh"], number, strict=True)],
-        "name_en": [f"{name}, No. {k}" if isinstance(name, str) else None for name, k in zip(own["name_en"], number, strict=True)],
+        "name_zh": [f"{name}{k}号楼" if isinstance(name, str) else None
+                    for name, k in zip(own["name_zh"], number, strict=True)],
+        "name_en": [f"{name}, No. {k}" if isinstance(name, str) else None
+                    for name, k in zip(own["name_en"], number, strict=True)],
         "address": [f"{front}{h}号" if rural else f"{front}{k}号楼"
                     for front, h, k, rural in zip(own["address"], house, number, village, strict=True)],
         "use": use,
         "floors": floors,
         "height_m": floors * _FLOOR_M,
         "year_built": built.year[kept],
-        "structure": np.select([floors >= _TALL, np.array(use) == _SHED, floors > 1], ["reinforced_concrete", "steel", "brick_concrete"], "brick"),
+        "structure": np.select([floors >= _TALL, np.array(use) == _SHED, floors > 1],
+                               ["reinforced_concrete", "steel", "brick_concrete"], "brick"),
         "footprint_m2": area.round(1),
         "floor_area_m2": (area * floors).round(1),
         "community": own["community"],

@@ -1,7 +1,8 @@
 """The demonstration city: a seeded, synthetic city drawn from a profile (合成数据).
 
-`DemoCity.generate(city)` draws outlines, water, roads, parcels, buildings, residents, facilities, firms, buses and devices. It is pure
-numpy and shapely, repeats to the last byte for the same profile, seed and scale, and knows no city by name.
+`DemoCity.generate(city)` draws outlines, water, roads, parcels, buildings, residents, facilities, firms, buses and
+devices. It is pure numpy and shapely, repeats to the last byte for the same profile, seed and scale, and knows no
+city by name.
 """
 
 from dataclasses import dataclass, fields
@@ -11,6 +12,7 @@ import pandas as pd
 import shapely
 from geopandas import GeoDataFrame
 from numpy.typing import NDArray
+from shapely.geometry.base import BaseGeometry
 
 from ingest.demo.areas import draw_areas, draw_fields
 from ingest.demo.boundaries import Boundaries
@@ -21,7 +23,7 @@ from ingest.demo.facilities import DistrictOf, place_facilities
 from ingest.demo.junctions import find_junctions
 from ingest.demo.parcels import lay_parcels
 from ingest.demo.plan import Plan
-from ingest.demo.plane import Geometries
+from ingest.demo.plane import Geometries, points_at
 from ingest.demo.population import in_cells, with_residents
 from ingest.demo.roads import draw_roads
 from ingest.demo.sensors import Sites, place_sensors
@@ -38,29 +40,32 @@ __all__ = ["DemoCity"]
 class DemoCity:
     """All of the city, one frame a theme, in the city's CRS. Lengths in metres, areas in the unit their name carries.
 
-    Codes of `district`, `town` (9 digits) and `community` (12) are those of the profile; `name_zh` and `name_en` go together.
+    Codes of `district`, `town` (9 digits) and `community` (12) are those of the profile; `name_zh` and `name_en` go
+    together.
 
     - `districts` (polygon): code, name_zh, name_en, population (published), area_km2 (drawn), published_km2
     - `towns` (polygon): code, name_zh, name_en, district, area_km2
-    - `reporting_units` (polygon, over districts): code, name_zh, name_en, area_km2, within (district codes, comma between)
+    - `reporting_units` (polygon, over districts): code, name_zh, name_en, area_km2, within (district codes, comma
+      between)
     - `settlements` (point): settlement_id, kind (centre, town, village), name_zh, name_en, residents, district, town
     - `water` (polygon): water_id, name_zh, name_en, kind (river, canal, lake, reservoir, pond), area_ha, district
     - `watercourses` (line): water_id, name_zh, name_en, kind, width_m, length_m
     - `railways` (line): railway_id, name_zh, name_en, kind (high_speed, mainline, branch), tracks, speed_kmh, length_m
-    - `roads` (line, noded): road_id, name_zh, name_en, number (G104), road_class, ramp, length_m, stake_start_m, stake_end_m (numbered
-      roads; the line runs with the stakes), lanes (both directions), speed_kmh, oneway (along the line), bridge, surface, district,
-      from_node, to_node
+    - `roads` (line, noded): road_id, name_zh, name_en, number (G104), road_class, ramp, length_m, stake_start_m,
+      stake_end_m (numbered roads; the line runs with the stakes), lanes (both directions), speed_kmh, oneway (along
+      the line), bridge, surface, district, from_node, to_node
     - `junctions` (point): node_id, degree, signals, name_zh, name_en, district
     - `bus_lines` (line), `bus_stops` (point): see transit.py
-    - `parcels` (polygon): parcel_id (19), grid_code (15), community, land_use, name_zh, name_en (of an estate), street_zh, street_en,
-      address, area_m2, district, town
+    - `parcels` (polygon): parcel_id (19), grid_code (15), community, land_use, name_zh, name_en (of an estate),
+      street_zh, street_en, address, area_m2, district, town
     - `fields` (polygon): farm parcels, see areas.py
     - `areas` (polygon): parks, scenic areas, industrial parks, building sites, subsidence, see areas.py
-    - `buildings` (polygon): building_id (28), parcel_id, name_zh, name_en, address, use, floors, height_m, year_built, structure,
-      footprint_m2, floor_area_m2, community, district, town, dwellings, households, residents (personal: publish as cells only)
+    - `buildings` (polygon): building_id (28), parcel_id, name_zh, name_en, address, use, floors, height_m,
+      year_built, structure, footprint_m2, floor_area_m2, community, district, town, dwellings, households, residents
+      (personal: publish as cells only)
     - `population` (point, centre of an H3 cell): see population.py
-    - `facilities` (point): facility_id, kind, kind_zh, kind_en, name_zh, name_en, code, credit_code, address, district, town, community,
-      building_id, parcel_id, road_id, level, capacity, capacity_unit, used, opened
+    - `facilities` (point): facility_id, kind, kind_zh, kind_en, name_zh, name_en, code, credit_code, address,
+      district, town, community, building_id, parcel_id, road_id, level, capacity, capacity_unit, used, opened
     - `enterprises`, `outlets` (point): see enterprises.py
     - `sensors` (point): see sensors.py
     """
@@ -102,7 +107,7 @@ class DemoCity:
 
     def facilities_of(self, *kinds: str) -> GeoDataFrame:
         """The facilities of some kinds."""
-        return self.facilities[self.facilities["kind"].isin(kinds)].reset_index(drop=True)
+        return self.facilities.loc[self.facilities["kind"].isin(kinds)].reset_index(drop=True)
 
 
 def _district_codes(plan: Plan, bounds: Boundaries) -> DistrictOf:
@@ -191,7 +196,7 @@ def _outlines(plan: Plan, fabric: Fabric) -> dict[str, GeoDataFrame]:
         "districts": frame(districts, bounds.districts),
         "towns": frame(town_table, bounds.towns),
         "reporting_units": frame(*_units(plan, bounds)),
-        "settlements": frame(settlements, np.asarray(shapely.points(places.xy), dtype=np.object_)),
+        "settlements": frame(settlements, points_at(places.xy)),
     }
 
 
@@ -199,14 +204,14 @@ def _units(plan: Plan, bounds: Boundaries) -> tuple[pd.DataFrame, Geometries]:
     """Reporting units: the towns the facts name, else a disc of the published area within their districts."""
     codes = [town.code for part in plan.city.districts for town in part.towns]
     index = {part.code: k for k, part in enumerate(plan.city.districts)}
-    shapes: list[shapely.Geometry] = []
+    shapes: list[BaseGeometry] = []
     for unit in plan.city.reporting_units:
         members = [codes.index(code) for code in plan.facts.unit_towns.get(unit.code, ())]
         if members:
             shapes.append(shapely.coverage_union_all(bounds.towns[members]))
             continue
         within = shapely.coverage_union_all(bounds.districts[[index[code] for code in unit.within]])
-        seat = shapely.points(plan.plane.to_plane(np.array([unit.seat])))[0]
+        seat = shapely.Point(plan.plane.to_plane(np.array([unit.seat]))[0])
         shapes.append(shapely.buffer(seat, 1000 * np.sqrt(unit.area_km2 / np.pi)) & within)
     shape = np.array(shapes, dtype=np.object_)
     table = pd.DataFrame({

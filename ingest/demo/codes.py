@@ -1,10 +1,25 @@
-"""Codes as Chinese registers write them, with right check digits. Only their form is real: the bodies they name are invented.
+"""Codes as Chinese registers write them, with right check digits.
 
-Where a city's own codes have other lengths they are cut or filled, so that every code keeps the length its standard asks for.
+Only their form is real: the bodies they name are invented.
+Where a city's own codes have other lengths they are cut or filled, so that every code keeps the length its standard
+asks for.
 """
 
-__all__ = ["admin_code", "camera_id", "community_code", "credit_code", "device_number", "food_licence", "grid_code", "medical_id",
-           "organisation_code", "parcel_code", "part_code", "school_id", "unit_code"]  # fmt: skip
+__all__ = [
+    "admin_code",
+    "camera_id",
+    "community_code",
+    "credit_code",
+    "device_number",
+    "food_licence",
+    "grid_code",
+    "medical_id",
+    "organisation_code",
+    "parcel_code",
+    "part_code",
+    "school_id",
+    "unit_code",
+]
 
 _CREDIT = "0123456789ABCDEFGHJKLMNPQRTUWXY"
 _CREDIT_WEIGHTS = tuple(pow(3, k, 31) for k in range(17))
@@ -21,7 +36,11 @@ def admin_code(code: str) -> str:
 def organisation_code(number: int) -> str:
     """Nine characters: eight digits and the check character of GB 11714."""
     body = f"{number % 10**8:08d}"
-    check = _ELEVEN - sum(weight * _ORGANISATION.index(sign) for weight, sign in zip(_ORGANISATION_WEIGHTS, body, strict=True)) % _ELEVEN
+    check = (
+        _ELEVEN
+        - sum(weight * _ORGANISATION.index(sign) for weight, sign in zip(_ORGANISATION_WEIGHTS, body, strict=True))
+        % _ELEVEN
+    )
     return body + ("X" if check == _TEN else "0" if check == _ELEVEN else str(check))
 
 
@@ -45,7 +64,7 @@ def _mod_11_10(digits: str) -> str:
 
 
 def food_licence(district: str, number: int, food_class: str = "101", prefix: str = "SC") -> str:
-    """A food licence: prefix, three digits for the class of food, six for the area, four in sequence, a check digit (MOD 11,10)."""
+    """A food licence: prefix, class of food (3 digits), area (6), sequence (4), and a check digit (MOD 11,10)."""
     digits = food_class + admin_code(district) + f"{number % 10_000:04d}"
     return prefix + digits + _mod_11_10(digits)
 
@@ -56,12 +75,18 @@ def school_id(city: str, number: int, kind: str) -> str:
 
 
 def medical_id(district: str, number: int, kind: str = "A100", economic: str = "11", profit: str = "1") -> str:
-    """The 22-character code of a medical institution (after WS 218): organisation, area, economic type, kind, profit or not."""
+    """The 22-character code of a medical institution (after WS 218).
+
+    Organisation (9), area (6), economic type (2), kind (4), for profit or not (1).
+    """
     return organisation_code(number) + admin_code(district) + economic + kind + profit
 
 
 def camera_id(district: str, number: int, industry: str = "00", kind: str = "132") -> str:
-    """The 20-digit device code (GB/T 28181): centre (8), industry (2), kind (3: 131 camera, 132 IP camera), network and number (7)."""
+    """The 20-digit device code (GB/T 28181): centre (8), industry (2), kind (3), network and number (7).
+
+    `kind`: 131 a camera, 132 an IP camera.
+    """
     return f"{admin_code(district)}00{industry}{kind}7{number % 10**6:06d}"
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import shapely
+from shapely.geometry.base import BaseGeometry
 
 from ingest.demo.boundaries import Boundaries
 from ingest.demo.facts import Road
@@ -23,12 +24,12 @@ _TRACKS = {"high_speed": 2, "mainline": 2, "branch": 1}
 class Corridors:
     """Lines in the plane, cut off at the city's border.
 
-    `motorways`: a road, a line of it, and how far from the road's start the line begins, metres (a road that leaves the city and
-    returns has several lines); `railways` with columns railway_id, name_zh, name_en, kind
-    (high_speed, mainline, branch), tracks, speed_kmh, length_m.
+    `motorways`: a road, a line of it, and how far from the road's start the line begins, metres (a road that leaves
+    the city and returns has several lines); `railways` with columns railway_id, name_zh, name_en, kind (high_speed,
+    mainline, branch), tracks, speed_kmh, length_m.
     """
 
-    motorways: list[tuple[Road, shapely.Geometry, float]]
+    motorways: list[tuple[Road, BaseGeometry, float]]
     railways: pd.DataFrame
     railways_shape: Geometries
 
@@ -38,11 +39,11 @@ class Corridors:
         return np.array([*(line for _, line, _ in self.motorways), *self.railways_shape], dtype=np.object_)
 
 
-def _inside(line: shapely.Geometry, city: shapely.Geometry) -> list[shapely.Geometry]:
+def _inside(line: BaseGeometry, city: BaseGeometry) -> list[BaseGeometry]:
     return [part for part in shapely.get_parts(line & city) if part.geom_type == "LineString"]
 
 
-def _joined(plan: Plan, bounds: Boundaries) -> list[tuple[Road, shapely.Geometry]]:
+def _joined(plan: Plan, bounds: Boundaries) -> list[tuple[Road, BaseGeometry]]:
     """The motorways at full length; one that ends inside the city is led to the nearest other one."""
     roads = [road for road in plan.facts.roads if road.road_class == "motorway"]
     vias = [[position for position in road.via if not isinstance(position, str)] for road in roads]
@@ -52,24 +53,26 @@ def _joined(plan: Plan, bounds: Boundaries) -> list[tuple[Road, shapely.Geometry
         others = shapely.union_all(lines[:k] + lines[k + 1 :])
         xy = shapely.get_coordinates(line)
         for end in (0, -1):
-            point = shapely.points(xy[end])
+            point = shapely.Point(xy[end])
             if not others.is_empty and inner.contains(point) and others.distance(point) < _JOIN_M:
                 onto = shapely.get_coordinates(shapely.shortest_line(others, point))[:1]
                 xy = np.vstack([onto, xy] if end == 0 else [xy, onto])
-        lines[k] = shapely.linestrings(xy)
+        lines[k] = shapely.LineString(xy)
     return list(zip(roads, lines, strict=True))
 
 
 def draw_corridors(plan: Plan, bounds: Boundaries) -> Corridors:
     """Draw the motorways and railways of the facts."""
-    motorways: list[tuple[Road, shapely.Geometry, float]] = []
+    motorways: list[tuple[Road, BaseGeometry, float]] = []
     for road, line in _joined(plan, bounds):
         parts = _inside(line, bounds.city)
         motorways += [
             (road, part, float(shapely.line_locate_point(line, shapely.get_point(part, 0)))) for part in parts
         ]
-    tracks = [(railway, part) for railway in plan.facts.railways
-              for part in _inside(course(plan.plane.to_plane(np.array(railway.via)), 200, 11_000, 200, plan.seed), bounds.city)]  # fmt: skip
+    lines = [course(plan.plane.to_plane(np.array(railway.via)), 200, 11_000, 200, plan.seed)
+             for railway in plan.facts.railways]  # fmt: skip
+    tracks = [(railway, part) for railway, line in zip(plan.facts.railways, lines, strict=True)
+              for part in _inside(line, bounds.city)]  # fmt: skip
     railways = pd.DataFrame({
         "railway_id": [f"R{k:03d}" for k in range(len(tracks))],
         "name_zh": [railway.title.zh for railway, _ in tracks],

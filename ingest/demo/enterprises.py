@@ -26,9 +26,9 @@ _WATER_SHARE = 0.45
 def found_firms(plan: Plan, spots: Spots) -> tuple[pd.DataFrame, Geometries]:
     """Firms in buildings that suit their branch.
 
-    Columns: credit_code, name_zh, name_en, industry, division, industry_zh, industry_en, registered_on, state (存续 open, 注销 closed),
-    capital_cny, staff, output_cny, energy_tce (t coal equivalent a year, 0 where none), large (above designated size), startup, address,
-    district, town, building_id.
+    Columns: credit_code, name_zh, name_en, industry, division, industry_zh, industry_en, registered_on, state (存续
+    open, 注销 closed), capital_cny, staff, output_cny, energy_tce (t coal equivalent a year, 0 where none), large
+    (above designated size), startup, address, district, town, building_id.
     """
     rng = plan.rng("firms")
     branches = industries()
@@ -46,7 +46,9 @@ def found_firms(plan: Plan, spots: Spots) -> tuple[pd.DataFrame, Geometries]:
     rows = spots.table.iloc[spot].reset_index(drop=True)
     zh, en = _names(plan, branch, rows["district"].tolist(), rng)
     low, high = np.array([kind.staff for kind in branches], dtype=np.float64)[branch].T
-    staff = np.exp(rng.uniform(np.log(low), np.log(low) + (np.log(high) - np.log(low)) * rng.beta(1.2, 2.2, count))).astype(np.int64)
+    staff = np.exp(
+        rng.uniform(np.log(low), np.log(low) + (np.log(high) - np.log(low)) * rng.beta(1.2, 2.2, count))
+    ).astype(np.int64)
     output = staff * rng.lognormal(np.log(420_000), 0.7, count)
     letters = [branches[k].letter for k in branch]
     energy = staff * np.array([_ENERGY_T_A_HEAD.get(letter, 0.0) for letter in letters]) * rng.lognormal(0, 0.5, count)
@@ -69,16 +71,20 @@ def found_firms(plan: Plan, spots: Spots) -> tuple[pd.DataFrame, Geometries]:
         "startup": rng.random(count) < _STARTUP_SHARE,
         **{name: rows[name] for name in ("address", "district", "town", "building_id")},
     })  # fmt: skip
-    return table, spots.at[spot]
+    return table, spots.points[spot]
 
 
-def _names(plan: Plan, branch: np.ndarray[tuple[int], np.dtype[np.int64]], districts: list[str], rng: np.random.Generator) -> tuple[list[str], list[str]]:
+def _names(
+    plan: Plan, branch: np.ndarray[tuple[int], np.dtype[np.int64]], districts: list[str], rng: np.random.Generator
+) -> tuple[list[str], list[str]]:
     titles = {part.code: part.title for part in plan.city.districts}
     fronts = [*words("firms"), *words("estates"), *words("streets")]
     branches = industries()
     zh: list[str] = []
     en: list[str] = []
-    for kind, code, pick in zip(branch.tolist(), districts, rng.integers(0, len(fronts), len(districts)).tolist(), strict=True):
+    for kind, code, pick in zip(
+        branch.tolist(), districts, rng.integers(0, len(fronts), len(districts)).tolist(), strict=True
+    ):
         business, front, place = branches[kind].business, fronts[pick], titles[code]
         zh.append(f"{place.zh}{front.zh}{business.zh}有限公司")
         en.append(f"{front.en} {business.en} Co., Ltd., {place.en}")
@@ -88,8 +94,8 @@ def _names(plan: Plan, branch: np.ndarray[tuple[int], np.dtype[np.int64]], distr
 def outlets_of(plan: Plan, firms: pd.DataFrame, at: Geometries) -> tuple[pd.DataFrame, Geometries]:
     """Waste-gas (DA001) and waste-water (DW001) outlets of the larger users of energy.
 
-    Columns: outlet_id (permit and outlet number), permit_no (credit code, three digits, P), outlet_no, medium (gas or water),
-    name_zh, name_en, pollutant, limit, unit, height_m (of the stack), credit_code, address, district, town.
+    Columns: outlet_id (permit and outlet number), permit_no (credit code, three digits, P), outlet_no, medium (gas or
+    water), name_zh, name_en, pollutant, limit, unit, height_m (of the stack), credit_code, address, district, town.
     """
     rng = plan.rng("outlets")
     own = np.flatnonzero((firms["energy_tce"] > _OUTLET_T).to_numpy() & (firms["state"] == "存续").to_numpy())

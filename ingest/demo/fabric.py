@@ -35,7 +35,7 @@ _ROAD = ("路", " Road")
 
 @dataclass(frozen=True, slots=True)
 class Fabric:
-    """Outlines, water, corridors, settlements, street lattices (those of the centres first), the road plan and its lines.
+    """Outlines, water, corridors, settlements, street lattices (centres first), the road plan and its lines.
 
     `streets` (l,): name index of every street stretch, -1 without a name, into `street_titles`.
     """
@@ -52,7 +52,7 @@ class Fabric:
 
 
 def _line_titles(words: list[Title], ranks: Ints, direction: str) -> list[tuple[Title, Title]]:
-    """Names of parallel lines before and after their middle: main streets change their name there, lesser ones do not."""
+    """Names of parallel lines before and after their middle, where main streets change their name."""
     titles: list[tuple[Title, Title]] = []
     for word, rank in zip(words, ranks.tolist(), strict=True):
         kind = _KINDS.get(rank, _ROAD)
@@ -96,6 +96,6 @@ def weave(plan: Plan) -> Fabric:
     others = other_lattices(plan, settlements, site)
     numbered(others, start)
     lattices = [*centres, *others]
-    drawn = draw_links(plan, settlements, network, lattices)
+    drawn = draw_links(plan, network, lattices)
     titles = _name_streets(plan, lattices)
     return Fabric(bounds, water, corridors, settlements, lattices, network, drawn, stretch_streets(lattices), titles)

@@ -1,4 +1,4 @@
-"""Facilities: hospitals, schools, stations, shops and all else of facilities.toml, on plausible spots with plausible names."""
+"""Facilities: hospitals, schools, shops and all else of facilities.toml, plausibly placed and named."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from ingest.demo.kinds import FacilityKind, facility_kinds
 from ingest.demo.names import chinese_number, words
 from ingest.demo.noise import Floats, Ints
 from ingest.demo.plan import Plan
-from ingest.demo.plane import Geometries
+from ingest.demo.plane import Geometries, points_at
 from ingest.demo.settlements import CENTRE, TOWN, VILLAGE
 from ingest.demo.spots import Spots
 from twin.city import Title
@@ -38,7 +38,9 @@ def distinct(zh: list[str], en: list[str]) -> tuple[list[str], list[str]]:
     for name, english in zip(zh, en, strict=True):
         seen[name] += 1
         again = seen[name]
-        out.append((name, english) if again == 1 else (f"{name}第{chinese_number(again)}分部", f"{english}, Branch {again}"))
+        out.append(
+            (name, english) if again == 1 else (f"{name}第{chinese_number(again)}分部", f"{english}, Branch {again}")
+        )
     return [name for name, _ in out], [english for _, english in out]
 
 
@@ -96,7 +98,8 @@ def _titles(plan: Plan, kind: FacilityKind, spots: Spots, chosen: Ints) -> tuple
         has_street = isinstance(street_zh, str)
         chinese, english = pattern.split(" | ")
         zh.append(chinese.format(city=plan.city.title.zh, district=districts[code].zh, place=place_zh, word=word.zh,
-                                 street=street_zh if has_street else place_zh, n=chinese_number(max(late, 1))))  # fmt: skip
+                                 street=street_zh if has_street else place_zh,
+                                 n=chinese_number(max(late, 1))))  # fmt: skip
         en.append(english.format(city=plan.city.title.en, district=districts[code].en, place=place_en, word=word.en,
                                  street=street_en if has_street else place_en, n=max(late, 1)))  # fmt: skip
     return distinct(zh, en)
@@ -147,23 +150,27 @@ def _landmarks(plan: Plan, kind: FacilityKind, spots: Spots) -> tuple[Ints, list
         return np.empty(0, dtype=np.int64), [], np.empty((0, 2))
     xy = plan.plane.to_plane(np.array([landmark.at for landmark in known]))
     house = np.flatnonzero(spots.building >= 0)
-    near = house[shapely.STRtree(spots.at[house]).nearest(shapely.points(xy))]
+    near = house[shapely.STRtree(spots.points[house]).nearest(points_at(xy))]
     return near, [landmark.title for landmark in known], xy
 
 
-def _placed(plan: Plan, kind: FacilityKind, spots: Spots, free: Bools, district_of: DistrictOf) -> tuple[pd.DataFrame, Geometries, Ints]:
+def _placed(
+    plan: Plan, kind: FacilityKind, spots: Spots, free: Bools, district_of: DistrictOf
+) -> tuple[pd.DataFrame, Geometries, Ints]:
     """All facilities of one kind: their rows, points and spots."""
     chosen = _chosen(plan, kind, spots, free)
     zh, en = _titles(plan, kind, spots, chosen)
     near, titles, xy = _landmarks(plan, kind, spots)
     everything = np.concatenate([near, chosen])
-    at = spots.at[everything]
-    standing = np.asarray(shapely.points(xy), dtype=np.object_)
-    # A landmark stands where it stands, unless the drawn district has another shape there: then it takes the nearest house.
+    at = spots.points[everything]
+    standing = points_at(xy)
+    # A landmark stands where it stands, unless the drawn district has another shape there: then in the nearest house.
     codes = spots.table["district"].to_numpy()[near]
     fits = district_of(standing) == codes
     at[: len(near)][fits] = standing[fits]
-    rows = spots.table.iloc[everything][["address", "district", "town", "community", "building_id", "parcel_id", "road_id"]].reset_index(drop=True)
+    rows = spots.table.iloc[everything][
+        ["address", "district", "town", "community", "building_id", "parcel_id", "road_id"]
+    ].reset_index(drop=True)
     rows.loc[: len(near) - 1, ["building_id", "parcel_id", "road_id"]] = None
     rows.insert(0, "kind", kind.kind)
     rows.insert(1, "kind_zh", kind.title.zh)
@@ -181,7 +188,7 @@ def place_facilities(plan: Plan, spots: Spots, district_of: DistrictOf) -> tuple
 
     `district_of` gives the district codes of points.
     """
-    free = np.ones(len(spots.at), dtype=np.bool_)
+    free = np.ones(len(spots.points), dtype=np.bool_)
     tables: list[pd.DataFrame] = []
     points: list[Geometries] = []
     hosts: list[Ints] = []
@@ -199,7 +206,9 @@ def place_facilities(plan: Plan, spots: Spots, district_of: DistrictOf) -> tuple
     in_district = table.groupby(["kind", "district"]).cumcount() + 1
     table.insert(6, "code", pd.Series([_code(plan, kinds[kind], district, k + 1, n) for k, (kind, district, n)
                                        in enumerate(zip(table["kind"], table["district"], in_district, strict=True))], dtype=object))  # fmt: skip
-    bodies = [(kinds[kind].register_, district) for kind, district in zip(table["kind"], table["district"], strict=True)]
+    bodies = [
+        (kinds[kind].register_, district) for kind, district in zip(table["kind"], table["district"], strict=True)
+    ]
     table.insert(7, "credit_code", pd.Series([credit_code(district, _BODIES + k + 1, register) if register != "none" else None
                                               for k, (register, district) in enumerate(bodies)], dtype=object))  # fmt: skip
     return table, np.concatenate(points), np.concatenate(hosts)

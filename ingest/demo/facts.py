@@ -1,7 +1,7 @@
 """Facts of one city: the named things its demo city should have, beyond what the city profile says.
 
-All of it is optional. `facts_of` reads `<city id>.toml` beside this module; for a city without one `invented` draws roads, a railway
-and water, so that every profile makes a plausible city.
+All of it is optional. `facts_of` reads `<city id>.toml` beside this module; for a city without one `invented` draws
+roads, a railway and water, so that every profile makes a plausible city.
 """
 
 import math
@@ -142,7 +142,7 @@ def facts_of(city: City) -> Facts | None:
 
 
 def invented(city: City, seed: int) -> Facts:
-    """Facts for a city that has no file: one motorway, a trunk road through all seats, a railway, two rivers, a lake."""
+    """Facts for a city without a file: a motorway, a trunk road through all seats, a railway, two rivers, a lake."""
     rng = stream(seed, "facts")
     crossing = _Crossing(city)
     seats = np.array([district.seat for district in city.districts])
@@ -162,9 +162,11 @@ def invented(city: City, seed: int) -> Facts:
         title=Title(zh="城际铁路", en="Intercity Railway"), kind="mainline", via=crossing.line(angle, -0.25)
     )
     lon, lat = crossing.line(angle + 0.7, 0.6)[1]
-    lake = Lake(title=Title(zh="东湖水库", en="East Lake Reservoir"), kind="reservoir",
-                axis=((lon, lat, 0.05 * crossing.radius_m), (lon + 0.004, lat + 0.003, 0.03 * crossing.radius_m)))  # fmt: skip
-    station = Landmark(kind="railway_station", title=Title(zh=f"{city.title.zh}站", en=f"{city.title.en} Station"), at=railway.via[1])
+    axis = ((lon, lat, 0.05 * crossing.radius_m), (lon + 0.004, lat + 0.003, 0.03 * crossing.radius_m))
+    lake = Lake(title=Title(zh="东湖水库", en="East Lake Reservoir"), kind="reservoir", axis=axis)
+    station = Landmark(
+        kind="railway_station", title=Title(zh=f"{city.title.zh}站", en=f"{city.title.en} Station"), at=railway.via[1]
+    )
     park = Scenic(title=Title(zh="东湖风景区", en="East Lake Scenic Area"), level="4A", at=(lon, lat), area_ha=120,
                   instant_capacity=12_000, day_capacity=30_000)  # fmt: skip
     return Facts(roads=roads, railways=(railway,), rivers=rivers, lakes=(lake,), scenic=(park,), landmarks=(station,))

@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import shapely
 
-from ingest.demo.facilities import DistrictOf
 from ingest.demo.fabric import Fabric
-from ingest.demo.plane import Geometries
+from ingest.demo.facilities import DistrictOf
+from ingest.demo.plane import Geometries, points_at
 from ingest.demo.roads import Roads
 from ingest.demo.settlements import CENTRE
 from ingest.demo.streets import MOTORWAY, SECONDARY
@@ -19,8 +19,8 @@ _MEET, _MAIN = 3, 3
 def find_junctions(fabric: Fabric, roads: Roads, district_of: DistrictOf) -> tuple[pd.DataFrame, Geometries]:
     """Nodes where three or more roads meet.
 
-    Columns: node_id (as from_node and to_node of the roads), degree, signals (traffic lights: three or more main streets meet in a
-    centre), name_zh, name_en (of its most important road), district.
+    Columns: node_id (as from_node and to_node of the roads), degree, signals (traffic lights: three or more main
+    streets meet in a centre), name_zh, name_en (of its most important road), district.
     """
     ends = roads.table[["from_node", "to_node"]].to_numpy()
     nodes = ends.ravel()
@@ -39,16 +39,18 @@ def find_junctions(fabric: Fabric, roads: Roads, district_of: DistrictOf) -> tup
     best[ends[order].ravel()] = np.repeat(order, 2)
     node = np.flatnonzero(degree >= _MEET)
     names = roads.table.iloc[best[node]]
-    at = np.asarray(shapely.points(xy[node]), dtype=np.object_)
-    nearest = shapely.STRtree(shapely.points(fabric.settlements.xy)).nearest(at)
+    at = points_at(xy[node])
+    nearest = shapely.STRtree(points_at(fabric.settlements.xy)).nearest(at)
     titles = [fabric.settlements.titles[k] for k in nearest]
     table = pd.DataFrame({
         "node_id": node,
         "degree": degree[node],
         "signals": urban[node] & (main[node] >= _MAIN),
-        "name_zh": [name if isinstance(name, str) else title.zh for name, title in zip(names["name_zh"], titles, strict=True)],
-        "name_en": [name if isinstance(name, str) else title.en for name, title in zip(names["name_en"], titles, strict=True)],
+        "name_zh": [name if isinstance(name, str) else title.zh
+                    for name, title in zip(names["name_zh"], titles, strict=True)],
+        "name_en": [name if isinstance(name, str) else title.en
+                    for name, title in zip(names["name_en"], titles, strict=True)],
         "district": district_of(at),
     })  # fmt: skip
     inside = table["district"].notna().to_numpy()
-    return table[inside].reset_index(drop=True), at[inside]
+    return table.loc[inside].reset_index(drop=True), at[inside]

@@ -9,7 +9,16 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from twin.city import Title
 
-__all__ = ["FacilityKind", "Industry", "Rhythm", "SensorKind", "facility_kinds", "industries", "rhythms", "sensor_kinds"]
+__all__ = [
+    "FacilityKind",
+    "Industry",
+    "Rhythm",
+    "SensorKind",
+    "facility_kinds",
+    "industries",
+    "rhythms",
+    "sensor_kinds",
+]
 
 Settlement = Literal["centre", "town", "village"]
 
@@ -38,7 +47,10 @@ class FacilityKind(_Kind):
 
 
 class Industry(_Kind):
-    """A branch of the economy: its letter and division after GB/T 4754, how common it is, where it sits, what its firms are called."""
+    """A branch of the economy, with letter and division after GB/T 4754.
+
+    How common it is, where it sits, and what its firms are called.
+    """
 
     letter: str
     division: str
@@ -65,7 +77,10 @@ class SensorKind(_Kind):
 
 
 class Rhythm(_Kind):
-    """How a quantity runs through the day: a mean, bumps (height, hour, width in hours), weekend and season factors, noise, limits."""
+    """How a quantity runs through the day: a mean, bumps, weekend and season factors, noise, limits.
+
+    A bump is its height, its hour and its width in hours.
+    """
 
     name: str
     unit: str
@@ -103,4 +118,6 @@ def sensor_kinds() -> tuple[SensorKind, ...]:
 @cache
 def rhythms() -> dict[str, Rhythm]:
     """All daily rhythms by name."""
-    return {rhythm.name: rhythm for rhythm in (Rhythm.model_validate(table) for table in _tables("sensors.toml", "rhythms"))}
+    return {
+        rhythm.name: rhythm for rhythm in (Rhythm.model_validate(table) for table in _tables("sensors.toml", "rhythms"))
+    }

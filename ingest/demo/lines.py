@@ -2,11 +2,12 @@
 
 import numpy as np
 import shapely
+from shapely.geometry.base import BaseGeometry
 
 from ingest.demo.noise import Floats, Ints, warped
-from ingest.demo.plane import Geometries
+from ingest.demo.plane import Geometries, points_at
 
-__all__ = ["course", "flat_lines", "hermite", "noded", "rounded_line"]
+__all__ = ["course", "hermite", "noded", "rounded_line"]
 
 _SAME_M = 1e-6
 
@@ -21,19 +22,14 @@ def rounded_line(line: Floats, times: int) -> Floats:
     return line
 
 
-def course(via: Floats, amplitude_m: float, scale_m: float, step_m: float, seed: int) -> shapely.Geometry:
+def course(via: Floats, amplitude_m: float, scale_m: float, step_m: float, seed: int) -> BaseGeometry:
     """A natural line through about the positions `via` (k, 2): rounded, then bent by noise of the given amplitude."""
-    dense = shapely.segmentize(shapely.linestrings(rounded_line(via, 3)), step_m)
+    dense = shapely.segmentize(shapely.LineString(rounded_line(via, 3)), step_m)
     return shapely.transform(dense, lambda xy: warped(xy, amplitude_m, scale_m, 4, seed))
 
 
-def flat_lines(xy: Floats) -> Geometries:
-    """Lines (n,) of positions (n, k, 2)."""
-    return np.asarray(shapely.linestrings(xy), dtype=np.object_)
-
-
 def hermite(start: Floats, leave: Floats, end: Floats, arrive: Floats, steps: int) -> Floats:
-    """Cubic Hermite curves between positions (n, 2) with the given tangents (n, 2) in metres; shape (n, steps + 1, 2)."""
+    """Cubic Hermite curves (n, steps + 1, 2) between positions (n, 2) with tangents (n, 2) in metres."""
     t = np.linspace(0, 1, steps + 1)[None, :, None]
     h00, h10 = 2 * t**3 - 3 * t**2 + 1, t**3 - 2 * t**2 + t
     curve = h00 * start[:, None] + h10 * leave[:, None] + (1 - h00) * end[:, None] + (t**3 - t**2) * arrive[:, None]
@@ -43,7 +39,7 @@ def hermite(start: Floats, leave: Floats, end: Floats, arrive: Floats, steps: in
 
 
 def _crossings(lines: Geometries) -> tuple[Ints, Floats]:
-    """Where lines (n,) meet elsewhere than at ends they share: line index (c,) and position (c, 2), both lines of a pair."""
+    """Where lines (n,) meet elsewhere than at ends they share: line (c,) and position (c, 2), both of a pair."""
     first, second = shapely.STRtree(lines).query(lines, predicate="intersects")
     once = first < second
     first, second = first[once], second[once]
@@ -51,8 +47,8 @@ def _crossings(lines: Geometries) -> tuple[Ints, Floats]:
     ends = np.stack([shapely.get_coordinates(shapely.get_point(lines, k)) for k in (0, -1)], axis=1)
     # A crossing at the end of a line is that end, to the last bit: both lines must agree on the junction.
     tips = ends.reshape(-1, 2)
-    crossing, tip = shapely.STRtree(shapely.points(tips)).query_nearest(
-        shapely.points(xy), max_distance=_SAME_M, all_matches=False
+    crossing, tip = shapely.STRtree(points_at(tips)).query_nearest(
+        points_at(xy), max_distance=_SAME_M, all_matches=False
     )
     xy[crossing] = tips[tip]
     found: list[tuple[Ints, Floats]] = []
@@ -65,8 +61,8 @@ def _crossings(lines: Geometries) -> tuple[Ints, Floats]:
 def noded(lines: Geometries, cuts: tuple[Ints, Floats]) -> tuple[Geometries, Ints]:
     """The lines cut wherever they cross or touch: pieces (p,) and the line each came from (p,), in order along it.
 
-    The position of a crossing becomes a vertex, equal to the last bit, of both lines. `cuts`: further lines (c,) to cut and where
-    (c, 2).
+    The position of a crossing becomes a vertex, equal to the last bit, of both lines. `cuts`: further lines (c,) to
+    cut and where (c, 2).
     """
     line, at = (np.concatenate(pair) for pair in zip(_crossings(lines), cuts, strict=True))
     xy, owner = shapely.get_coordinates(lines, return_index=True)
@@ -75,7 +71,7 @@ def noded(lines: Geometries, cuts: tuple[Ints, Floats]) -> tuple[Geometries, Int
     along = np.cumsum(step)
     start = np.searchsorted(owner, np.arange(len(lines)))
     along -= along[start][owner]
-    where = shapely.line_locate_point(lines[line], shapely.points(at))
+    where = shapely.line_locate_point(lines[line], points_at(at))
     xy, owner = np.vstack([xy, at]), np.concatenate([owner, line])
     along = np.concatenate([along, where])
     is_cut = np.arange(len(xy)) >= len(xy) - len(at)

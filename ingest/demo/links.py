@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ingest.demo.lines import flat_lines, hermite
+from ingest.demo.lines import hermite
 from ingest.demo.network import Network
 from ingest.demo.noise import Floats, Ints, fractal
 from ingest.demo.plan import Plan
-from ingest.demo.plane import Geometries
-from ingest.demo.settlements import CENTRE, Settlements
+from ingest.demo.plane import Geometries, lines_along
+from ingest.demo.settlements import CENTRE
 from ingest.demo.streets import RESIDENTIAL, TERTIARY, Lattice, stretch_ends
 
 __all__ = ["Drawn", "Step", "draw_links", "route_steps"]
@@ -33,10 +33,10 @@ class _Arm:
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """All surface lines before noding: street stretches first, in the order of their numbers, then the roads between places.
+    """All surface lines before noding: street stretches in the order of their numbers, then roads between places.
 
-    `lines` (l,) and `road_class` (l,); `settlement` (l,): the place of a stretch, -1 for a road between places; `steps`: for
-    each kept link of the network the lines it consists of, from its first node to its second.
+    `lines` (l,) and `road_class` (l,); `settlement` (l,): the place of a stretch, -1 for a road between places;
+    `steps`: for each kept link of the network the lines it consists of, from its first node to its second.
     """
 
     lines: Geometries
@@ -96,7 +96,7 @@ def _curves(plan: Plan, start: Floats, leave: Floats, end: Floats, arrive: Float
     return curve + push[..., None] * aside[:, None]
 
 
-def draw_links(plan: Plan, settlements: Settlements, network: Network, lattices: list[Lattice]) -> Drawn:
+def draw_links(plan: Plan, network: Network, lattices: list[Lattice]) -> Drawn:
     """Draw every built link. `lattices` are all lattices, numbered: those of the centres first."""
     arms = {int(place): _arms_of(lattice, row) for lattice in lattices if lattice.kind != CENTRE
             for row, place in enumerate(lattice.settlement)}  # fmt: skip
@@ -124,7 +124,7 @@ def draw_links(plan: Plan, settlements: Settlements, network: Network, lattices:
         for stretch in (lattice.along_id, lattice.across_id):
             there = stretch >= 0
             settlement[stretch[there]] = np.broadcast_to(lattice.settlement[:, None, None], stretch.shape)[there]
-    return Drawn(np.concatenate([flat_lines(ends), flat_lines(curves)]), classes, settlement, steps)
+    return Drawn(np.concatenate([lines_along(ends), lines_along(curves)]), classes, settlement, steps)
 
 
 def _street_step(network: Network, ends: Floats, link: int) -> Step:

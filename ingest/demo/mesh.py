@@ -12,7 +12,7 @@ import shapely
 from ingest.demo.graph import components
 from ingest.demo.lines import rounded_line
 from ingest.demo.noise import Floats, Ints
-from ingest.demo.plane import Geometries
+from ingest.demo.plane import Geometries, points_at
 
 __all__ = ["OUTSIDE", "Honeycomb", "honeycomb", "outlines", "tidied"]
 
@@ -29,8 +29,8 @@ _ACROSS_X, _ACROSS_Y = np.array([1, -1, -2, -1, 1, 2]), np.array([3, 3, 0, -3, -
 class Honeycomb:
     """Cells with shared corners.
 
-    `corners` (m, 2) metres; `cells` (n, 6) corner indexes, anticlockwise; `neighbours` (n, 6): cell across the side that
-    starts at that corner, -1 at the rim; `centres` (n, 2) metres; `area_m2` (n,).
+    `corners` (m, 2) metres; `cells` (n, 6) corner indexes, anticlockwise; `neighbours` (n, 6): cell across the side
+    that starts at that corner, -1 at the rim; `centres` (n, 2) metres; `area_m2` (n,).
     """
 
     corners: Floats
@@ -92,10 +92,9 @@ def outlines(mesh: Honeycomb, labels: Ints, count: int, smoothing: int = 2) -> G
     cell, side = np.nonzero((labels[:, None] != across) & (labels[:, None] > across))
     ends = np.stack([mesh.cells[cell, side], mesh.cells[cell, (side + 1) % 6]], axis=1)
     merged = shapely.get_parts(shapely.line_merge(shapely.multilinestrings(mesh.corners[ends])))
-    arcs = shapely.linestrings(np.vstack(rounded := [rounded_line(shapely.get_coordinates(arc), smoothing) for arc in merged]),
-                               indices=np.repeat(np.arange(len(rounded)), [len(line) for line in rounded]))  # fmt: skip
+    arcs = [shapely.LineString(rounded_line(shapely.get_coordinates(arc), smoothing)) for arc in merged]
     faces = shapely.get_parts(shapely.polygonize(arcs))
-    face, point = shapely.STRtree(shapely.points(mesh.centres)).query(faces, predicate="contains")
+    face, point = shapely.STRtree(points_at(mesh.centres)).query(faces, predicate="contains")
     votes = np.zeros((len(faces), count + 1), dtype=np.int64)
     np.add.at(votes, (face, labels[point]), 1)
     owner = votes.argmax(1)

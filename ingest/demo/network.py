@@ -1,8 +1,9 @@
 """The road plan: which places are linked, which roads run along which links, and what class each link has.
 
-Nodes are the corners of the main streets of urban centres, every town and village, and the exits where numbered roads leave the city.
-Links between places are the intersection of the Gabriel and Urquhart graphs plus a spanning tree: planar, connected, and close to
-how country roads grow (Toussaint 1980). Numbered roads are shortest paths through what the facts name, preferring what is built.
+Nodes are the corners of the main streets of urban centres, every town and village, and the exits where numbered roads
+leave the city. Links between places are the intersection of the Gabriel and Urquhart graphs plus a spanning tree:
+planar, connected, and close to how country roads grow (Toussaint 1980). Numbered roads are shortest paths through
+what the facts name, preferring what is built.
 """
 
 from dataclasses import dataclass, field
@@ -11,10 +12,18 @@ import numpy as np
 import shapely
 
 from ingest.demo.facts import Position, Road
-from ingest.demo.graph import Adjacency, Bools, gabriel_and_urquhart, neighbours_of, shortest_path, spanning_tree, tree_flow
+from ingest.demo.graph import (
+    Adjacency,
+    Bools,
+    gabriel_and_urquhart,
+    neighbours_of,
+    shortest_path,
+    spanning_tree,
+    tree_flow,
+)
 from ingest.demo.noise import Floats, Ints
 from ingest.demo.plan import Plan
-from ingest.demo.plane import Geometries
+from ingest.demo.plane import Geometries, lines_along, polygons_of
 from ingest.demo.settlements import CENTRE, TOWN, VILLAGE, Settlements
 from ingest.demo.streets import NO_ROAD, PRIMARY, RESIDENTIAL, SECONDARY, TERTIARY, TRUNK, Lattice, Site
 from twin.city import Title
@@ -50,9 +59,10 @@ class Route:
 class Network:
     """Nodes and links.
 
-    `xy` (v, 2) metres; `settlement` (v,): its town or village, -1 for street corners and exits; `outward` (v, 2): unit vector along
-    which a road leaves a street corner at the edge of a centre, else zero; `links` (e, 2) nodes; `stretch` (e,): number of the street
-    stretch a link is, -1 for a road between places; `road_class` (e,); `neighbours`: (node, link) pairs of every node; `kept` (e,) whether it is built; `routes`.
+    `xy` (v, 2) metres; `settlement` (v,): its town or village, -1 for street corners and exits; `outward` (v, 2):
+    unit vector along which a road leaves a street corner at the edge of a centre, else zero; `links` (e, 2) nodes;
+    `stretch` (e,): number of the street stretch a link is, -1 for a road between places; `road_class` (e,);
+    `neighbours`: (node, link) pairs of every node; `kept` (e,) whether it is built; `routes`.
     """
 
     xy: Floats
@@ -67,7 +77,7 @@ class Network:
     routes: list[Route] = field(default_factory=list[Route])
 
     def cost(self, unbuilt: float) -> list[float]:
-        """Cost of each link for the next road, where a metre not built yet costs `unbuilt`; infinite for what cannot be built."""
+        """Cost of each link for the next road: a metre not built yet costs `unbuilt`; infinite where none can be."""
         factor = np.array([_BUILT[k] for k in range(TRUNK, RESIDENTIAL + 1)])
         built = factor[np.clip(self.road_class, TRUNK, RESIDENTIAL) - TRUNK]
         return (self.length_m * np.where(self.kept, built, unbuilt)).tolist()
@@ -113,7 +123,7 @@ def _gates(xy: Floats, links: Ints) -> tuple[Ints, Floats]:
 
 
 def _exits(plan: Plan, site: Site) -> tuple[Floats, dict[Position, int]]:
-    """Where numbered roads leave the city: positions (x, 2) just inside its border, and which exit a position of the facts means."""
+    """Where numbered roads leave the city: positions (x, 2) just inside its border, and the exit of each given one."""
     inner = shapely.buffer(site.bounds.city, -_EXIT_M)
     found: list[tuple[float, float]] = []
     named: dict[Position, int] = {}
@@ -129,20 +139,20 @@ def _exits(plan: Plan, site: Site) -> tuple[Floats, dict[Position, int]]:
 
 def _bodies(lattices: list[Lattice]) -> Geometries:
     """The built-up areas of the centres, drawn in a little: roads between places go round them."""
-    quads = [shapely.polygons(lattice.quads()[lattice.blocks]) for lattice in lattices]
+    quads = [polygons_of(lattice.quads()[lattice.blocks]) for lattice in lattices]
     return np.array(
         [shapely.buffer(shapely.union_all(shapely.buffer(quad, 45)), -130) for quad in quads], dtype=np.object_
     )
 
 
 def _between(site: Site, lattices: list[Lattice], xy: Floats, places: Ints, own: Ints) -> tuple[Ints, Floats, Bools]:
-    """Possible links (e, 2) between places, their length with penalties (infinite: impossible), and which are natural ones.
+    """Possible links (e, 2) between places, their length with penalties (infinite: impossible), which are natural.
 
     `own` (v,): the centre a node belongs to, -1 for none; no road between places links a centre to itself.
     """
     pairs, gabriel, urquhart = gabriel_and_urquhart(xy[places])
     links = places[pairs]
-    lines = shapely.linestrings(xy[links])
+    lines = lines_along(xy[links])
     length = shapely.length(lines)
     barred = (own[links[:, 0]] == own[links[:, 1]]) & (own[links[:, 0]] >= 0)
     for things in (site.still, _bodies(lattices)):
@@ -194,7 +204,10 @@ def _grown(
 
 
 def path_between(network: Network, stops: list[int], unbuilt: float = np.inf) -> tuple[list[int], list[bool]]:
-    """The links from stop to stop, in order and direction, without loops; over built links only unless `unbuilt` prices others."""
+    """The links from stop to stop, in order and direction, without loops.
+
+    Over built links only, unless `unbuilt` prices a metre of the others.
+    """
     cost = network.cost(unbuilt)
     nodes, links = [stops[0]], list[int]()
     for stop in stops[1:]:

@@ -1,7 +1,7 @@
 """Randomness: one independent stream a theme, and smooth noise over the plane.
 
-The noise is value noise on a hashed integer lattice with quintic easing, summed over octaves (Perlin 2002 for the easing,
-SplitMix64 for the hash). It depends on position and seed only, so neighbours agree along shared edges.
+The noise is value noise on a hashed integer lattice with quintic easing, summed over octaves (Perlin 2002 for the
+easing, SplitMix64 for the hash). It depends on position and seed only, so neighbours agree along shared edges.
 """
 
 import zlib

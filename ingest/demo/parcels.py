@@ -12,7 +12,7 @@ from ingest.demo.graph import Bools
 from ingest.demo.names import estate_names
 from ingest.demo.noise import Floats, Ints, fractal
 from ingest.demo.plan import Plan
-from ingest.demo.plane import Geometries
+from ingest.demo.plane import Geometries, points_at, polygons_of
 from ingest.demo.roads import HALF_WIDTH_M, Roads
 from ingest.demo.settlements import CENTRE, TOWN, VILLAGE
 from ingest.demo.streets import SECONDARY, Lattice
@@ -29,10 +29,10 @@ _LARGEST_INSET = 0.38
 class Parcels:
     """Parcels in the plane.
 
-    `table`: parcel_id, grid_code, community, land_use (residential, commercial, office, education, medical, industrial,
-    construction, park, rural), name_zh, name_en, street_zh, street_en, address, area_m2, district, town; `shape` (p,) polygons; `quads` (p, 4, 2): their corners from the south-west,
-    anticlockwise, behind the building line; `kind` and `settlement` (p,); `reach` (p,): distance from the middle of the
-    settlement in its radii.
+    `table`: parcel_id, grid_code, community, land_use (residential, commercial, office, education, medical,
+    industrial, construction, park, rural), name_zh, name_en, street_zh, street_en, address, area_m2, district, town;
+    `shape` (p,) polygons; `quads` (p, 4, 2): their corners from the south-west, anticlockwise, behind the building
+    line; `kind` and `settlement` (p,); `reach` (p,): distance from the middle of the settlement in its radii.
     """
 
     table: pd.DataFrame
@@ -45,7 +45,10 @@ class Parcels:
 
 @dataclass(frozen=True, slots=True)
 class _Blocks:
-    """Blocks of all lattices: `place` (p, 2) line numbers (i, j), the four streets' class and name (p, 4): south, east, north, west."""
+    """Blocks of all lattices.
+
+    `place` (p, 2): line numbers (i, j); class and name of the four streets (p, 4): south, east, north, west.
+    """
 
     quads: Floats
     settlement: Ints
@@ -59,9 +62,10 @@ def _blocks_of(lattice: Lattice, line_class: Ints, built: Bools) -> _Blocks:
     row, i, j = np.nonzero(lattice.blocks)
     ids = np.stack([lattice.along_id[row, i, j], lattice.across_id[row, i + 1, j],
                     lattice.along_id[row, i, j + 1], lattice.across_id[row, i, j]], axis=1)  # fmt: skip
-    late_i, late_j = (i >= lattice.middle[0]).astype(np.int64), (j >= lattice.middle[1]).astype(np.int64)
-    street = np.stack([lattice.along_street[row, j, late_i], lattice.across_street[row, i + 1, late_j],
-                       lattice.along_street[row, j + 1, late_i], lattice.across_street[row, i, late_j]], axis=1)  # fmt: skip
+    half_i, half_j = (i >= lattice.middle[0]).astype(np.int64), (j >= lattice.middle[1]).astype(np.int64)
+    along, across = lattice.along_street, lattice.across_street
+    street = np.stack([along[row, j, half_i], across[row, i + 1, half_j],
+                       along[row, j + 1, half_i], across[row, i, half_j]], axis=1)  # fmt: skip
     there = (ids >= 0) & built[ids]
     # A block that no street reaches is not built on.
     reached = there.any(1)
@@ -78,7 +82,9 @@ def _blocks_of(lattice: Lattice, line_class: Ints, built: Bools) -> _Blocks:
 def _inset(blocks: _Blocks) -> Floats:
     """Block corners (p, 4, 2) drawn in behind the building line of each side."""
     setback = np.array([_SETBACK_M[kind] for kind in (CENTRE, TOWN, VILLAGE)])[blocks.kind]
-    depth = np.append(HALF_WIDTH_M, _INNER_M)[blocks.side_class] + np.where(blocks.side_class < len(HALF_WIDTH_M), setback[:, None], 0)
+    depth = np.append(HALF_WIDTH_M, _INNER_M)[blocks.side_class] + np.where(
+        blocks.side_class < len(HALF_WIDTH_M), setback[:, None], 0
+    )
     q = blocks.quads
     side = np.hypot(*(np.roll(q, -1, axis=1) - q).transpose(2, 0, 1))
     across, along = (side[:, 1] + side[:, 3]) / 2, (side[:, 0] + side[:, 2]) / 2
@@ -99,8 +105,10 @@ def _rank_in(settlement: Ints, reach: Floats) -> Ints:
     return rank
 
 
-def _land_use(plan: Plan, blocks: _Blocks, middle: Floats, reach: Floats) -> np.ndarray[tuple[int], np.dtype[np.object_]]:
-    """What each block is for, by distance from the middle, main streets and chance; every place gets its school and clinic."""
+def _land_use(
+    plan: Plan, blocks: _Blocks, middle: Floats, reach: Floats
+) -> np.ndarray[tuple[int], np.dtype[np.object_]]:
+    """What each block is for, by distance from the middle, main streets and chance; each place has a school."""
     rng = plan.rng("land use")
     on_main = (blocks.side_class <= SECONDARY).any(1)
     works = fractal(middle, 2_600.0, 2, plan.seed + 41) > 0.2
@@ -142,7 +150,7 @@ def _communities(plan: Plan, fabric: Fabric, blocks: _Blocks) -> tuple[list[str]
 def _town_codes(plan: Plan, fabric: Fabric, blocks: _Blocks) -> list[str]:
     """Town code of every block, the district's where it has no towns."""
     towns = [town.code for district in plan.city.districts for town in district.towns]
-    at = fabric.bounds.town_of(shapely.points(blocks.quads.mean(1)))
+    at = fabric.bounds.town_of(points_at(blocks.quads.mean(1)))
     district = fabric.settlements.district[blocks.settlement]
     return [towns[t] if t >= 0 else plan.city.districts[d].code for t, d in zip(at, district, strict=True)]
 
@@ -198,7 +206,7 @@ def lay_parcels(plan: Plan, fabric: Fabric, roads: Roads) -> Parcels:
     keys = pd.DataFrame({"town": towns, "section": section, "right": right})
     number = keys.groupby(["town", "section", "right"]).cumcount() + 1
     quads = _inset(blocks)
-    shape = np.asarray(shapely.polygons(quads), dtype=np.object_)
+    shape = polygons_of(quads)
     zh, en = _estates(plan, use == "residential", blocks.settlement)
     streets = [fabric.street_titles[k] if k >= 0 else None for k in _fronts(blocks)[0]]
     table = pd.DataFrame({

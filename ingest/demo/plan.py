@@ -15,7 +15,7 @@ __all__ = ["Plan"]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A city to draw: its profile, the facts about it, the plane to draw in, the seed of all chance, the scale of all counts."""
+    """A city to draw: its profile and facts, the plane to draw in, the seed of all chance, the scale of all counts."""
 
     city: City
     facts: Facts

@@ -13,12 +13,27 @@ from pyproj.crs.coordinate_operation import LambertAzimuthalEqualAreaConversion
 from ingest.demo.noise import Floats
 from twin.city import City
 
-__all__ = ["Geometries", "Plane"]
+__all__ = ["Geometries", "Plane", "lines_along", "points_at", "polygons_of"]
 
 Geometries = NDArray[np.object_]
 
 _DECIMALS = {True: 7, False: 2}
 """Decimals kept in a CRS in degrees or in metres: about a centimetre."""
+
+
+def points_at(xy: Floats) -> Geometries:
+    """Points (n,) at positions (n, 2)."""
+    return np.asarray(shapely.points(xy), dtype=np.object_)
+
+
+def lines_along(xy: Floats) -> Geometries:
+    """Lines (n,) along positions (n, k, 2)."""
+    return np.asarray(shapely.linestrings(xy), dtype=np.object_)
+
+
+def polygons_of(rings: Floats) -> Geometries:
+    """Polygons (n,) of rings (n, k, 2), closed or not."""
+    return np.asarray(shapely.polygons(rings), dtype=np.object_)
 
 
 class Plane:
@@ -28,8 +43,8 @@ class Plane:
         self.crs = CRS.from_epsg(city.srid)
         geodetic = self.crs.geodetic_crs
         lon, lat = city.centre
-        plane = ProjectedCRS(LambertAzimuthalEqualAreaConversion(latitude_natural_origin=lat, longitude_natural_origin=lon),
-                             geodetic_crs=geodetic)  # fmt: skip
+        conversion = LambertAzimuthalEqualAreaConversion(latitude_natural_origin=lat, longitude_natural_origin=lon)
+        plane = ProjectedCRS(conversion, geodetic_crs=geodetic)
         self._in = Transformer.from_crs(geodetic, plane, always_xy=True)
         self._degrees = Transformer.from_crs(plane, geodetic, always_xy=True)
         self._out = Transformer.from_crs(plane, self.crs, always_xy=True)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import shapely
+from shapely.geometry.base import BaseGeometry
 
 from ingest.demo.boundaries import Boundaries
 from ingest.demo.corridors import Corridors
@@ -15,7 +16,7 @@ from ingest.demo.links import Drawn, Step, route_steps
 from ingest.demo.network import Network, Route
 from ingest.demo.noise import Floats, Ints
 from ingest.demo.plan import Plan
-from ingest.demo.plane import Geometries
+from ingest.demo.plane import Geometries, points_at
 from ingest.demo.settlements import CENTRE, VILLAGE
 from ingest.demo.streets import MOTORWAY, RESIDENTIAL, SECONDARY
 from twin.city import Title
@@ -37,9 +38,11 @@ _NO_CUTS: tuple[Ints, Floats] = (np.empty(0, dtype=np.int64), np.empty((0, 2)))
 
 @dataclass(frozen=True, slots=True)
 class Roads:
-    """Roads in the plane: `table` as described in city.py; of its rows `shape`, road class `rank` and settlement `place` (r,), -1 for none.
+    """Roads in the plane: `table` as described in city.py, and of its rows `shape` (r,).
 
-    `built` (l,): which surface lines (street stretches first) are part of the network; a block beside none of them has no access.
+    `rank` (r,): road class; `place` (r,): settlement, -1 for none.
+    `built` (l,): which surface lines (street stretches first) are part of the network; a block beside none of them
+    has no access.
     """
 
     table: pd.DataFrame
@@ -91,25 +94,25 @@ class _Pieces:
                 stake += length
 
 
-def _bezier(start: Floats, control: Floats, end: Floats) -> shapely.Geometry:
+def _bezier(start: Floats, control: Floats, end: Floats) -> BaseGeometry:
     t = np.linspace(0, 1, 9)[:, None]
     curve = (1 - t) ** 2 * start + 2 * t * (1 - t) * control + t**2 * end
     curve[0], curve[-1] = start, end
-    return shapely.linestrings(curve)
+    return shapely.LineString(curve)
 
 
-def _ramps(motorway: shapely.Geometry, lines: Geometries, road_class: Ints) -> tuple[Floats, list[shapely.Geometry]]:
-    """Interchanges of one motorway with the larger roads it crosses: where ramps leave it (k, 2), and the ramps (k,)."""
+def _ramps(motorway: BaseGeometry, lines: Geometries, road_class: Ints) -> tuple[Floats, list[BaseGeometry]]:
+    """Interchanges of a motorway with the larger roads it crosses: where ramps leave it (k, 2), and the ramps (k,)."""
     crossed = shapely.STRtree(lines).query(motorway, predicate="crosses")
     order = np.lexsort((crossed, road_class[crossed]))
     taken: list[float] = []
     vertices: list[Floats] = []
-    ramps: list[shapely.Geometry] = []
+    ramps: list[BaseGeometry] = []
     for line in lines[crossed[order]]:
         at = shapely.get_parts(motorway & line)[0]
         along = float(shapely.line_locate_point(motorway, at))
         xy = shapely.get_coordinates(line)
-        gap = shapely.line_locate_point(line, shapely.points(xy)) - shapely.line_locate_point(line, at)
+        gap = shapely.line_locate_point(line, points_at(xy)) - shapely.line_locate_point(line, at)
         clear = _RAMP_M < along < motorway.length - _RAMP_M and gap.min() < -_RAMP_M / 2 and gap.max() > _RAMP_M / 2
         if not clear or any(abs(along - other) < _INTERCHANGE_M for other in taken):
             continue

@@ -13,7 +13,7 @@ from ingest.demo.facilities import DistrictOf
 from ingest.demo.kinds import SensorKind, rhythms, sensor_kinds
 from ingest.demo.noise import Floats, Ints, hashed
 from ingest.demo.plan import Plan
-from ingest.demo.plane import Geometries
+from ingest.demo.plane import Geometries, points_at
 from ingest.demo.roads import Roads
 from ingest.demo.spots import Spots, beside_roads
 from ingest.demo.streets import MOTORWAY, RESIDENTIAL
@@ -27,15 +27,22 @@ _MONDAY, _SATURDAY = 4, 5
 """1970-01-01 was a Thursday; days of the week count from Monday = 0."""
 _STATE_SHARE = 0.965
 _VERGE_M = 14.0
-_WORDS = {"junction": ("路口", " Junction"), "street": ("路段", " Section"), "river": ("断面", " Section"), "field": ("田间", " Field"),
-          "cell": ("", ""), "building": ("", ""), "facility": ("", "")}  # fmt: skip
+_WORDS = {
+    "junction": ("路口", " Junction"),
+    "street": ("路段", " Section"),
+    "river": ("断面", " Section"),
+    "field": ("田间", " Field"),
+    "cell": ("", ""),
+    "building": ("", ""),
+    "facility": ("", ""),
+}
 
 
 def value(kind: str, t: NDArray[np.datetime64], seed: int | Ints) -> Floats:
     """What a device reads: `kind` is the name of a rhythm (pm25, flow, electricity_kw ...), in the unit of that rhythm.
 
-    `t`: local clock time, datetime64, any shape; `seed`: one device's number, or an array that broadcasts against `t`. The same
-    arguments always give the same reading. Raises InvalidRequest for an unknown kind.
+    `t`: local clock time, datetime64, any shape; `seed`: one device's number, or an array that broadcasts against
+    `t`. The same arguments always give the same reading. Raises InvalidRequest for an unknown kind.
     """
     rhythm = rhythms().get(kind)
     if rhythm is None:
@@ -83,16 +90,23 @@ def _at_junctions(sites: Sites, count: int, rng: np.random.Generator) -> Picked:
     angle = rng.uniform(0, 2 * np.pi, len(chosen))
     xy = shapely.get_coordinates(at[chosen]) + _VERGE_M * np.column_stack([np.cos(angle), np.sin(angle)])
     rows = table.iloc[chosen]
-    return np.asarray(shapely.points(xy), dtype=np.object_), rows["name_zh"].tolist(), rows["name_en"].tolist(), [f"N{k}" for k in rows["node_id"]]
+    return (
+        points_at(xy),
+        rows["name_zh"].tolist(),
+        rows["name_en"].tolist(),
+        [f"N{k}" for k in rows["node_id"]],
+    )
 
 
 def _at_streets(sites: Sites, count: int, rng: np.random.Generator) -> Picked:
     roads = sites.roads
-    pool = np.flatnonzero((roads.rank > MOTORWAY) & (roads.rank < RESIDENTIAL) & roads.table["name_zh"].notna().to_numpy())
+    pool = np.flatnonzero(
+        (roads.rank > MOTORWAY) & (roads.rank < RESIDENTIAL) & roads.table["name_zh"].notna().to_numpy()
+    )
     length = roads.table["length_m"].to_numpy()[pool]
     chosen = rng.choice(pool, count, p=length / length.sum())
     side = np.where(rng.random(count) < 0.5, -1.0, 1.0)
-    at = np.asarray(shapely.points(beside_roads(roads, chosen, rng.uniform(0.05, 0.95, count), side)), dtype=np.object_)
+    at = points_at(beside_roads(roads, chosen, rng.uniform(0.05, 0.95, count), side))
     rows = roads.table.iloc[chosen]
     return at, rows["name_zh"].tolist(), rows["name_en"].tolist(), rows["road_id"].tolist()
 
@@ -102,22 +116,29 @@ def _at_rivers(sites: Sites, count: int, rng: np.random.Generator) -> Picked:
     usable = np.flatnonzero(shapely.length(water.lines_shape) > 0)
     length = shapely.length(water.lines_shape[usable])
     chosen = usable[rng.choice(len(usable), count, p=length / length.sum())]
-    at = shapely.line_interpolate_point(shapely.line_merge(water.lines_shape[chosen]), rng.uniform(0.04, 0.96, count), normalized=True)
+    at = shapely.line_interpolate_point(
+        shapely.line_merge(water.lines_shape[chosen]), rng.uniform(0.04, 0.96, count), normalized=True
+    )
     rows = water.lines.iloc[chosen]
-    return np.asarray(at, dtype=np.object_), rows["name_zh"].tolist(), rows["name_en"].tolist(), rows["water_id"].tolist()
+    return (
+        np.asarray(at, dtype=np.object_),
+        rows["name_zh"].tolist(),
+        rows["name_en"].tolist(),
+        rows["water_id"].tolist(),
+    )
 
 
 def _at_spots(sites: Sites, uses: list[str], count: int, rng: np.random.Generator) -> Picked:
     pool = np.flatnonzero(np.isin(sites.spots.table["use"].to_numpy(), uses))
     if not pool.size:
-        pool = np.arange(len(sites.spots.at))
+        pool = np.arange(len(sites.spots.points))
     weight = sites.spots.weight[pool]
     chosen = rng.choice(pool, min(count, len(pool)), replace=False, p=weight / weight.sum())
     rows = sites.spots.table.iloc[chosen]
     on_land = rows["building_id"].isna()
     ids = rows["building_id"].where(~on_land, None).tolist()
     zh = rows["place_zh"].where(on_land, rows["address"]).tolist()
-    return sites.spots.at[chosen], zh, rows["place_en"].tolist(), ids
+    return sites.spots.points[chosen], zh, rows["place_en"].tolist(), ids
 
 
 def _at_facilities(sites: Sites, kinds: list[str], count: int, rng: np.random.Generator) -> Picked:
@@ -132,10 +153,10 @@ def _at_facilities(sites: Sites, kinds: list[str], count: int, rng: np.random.Ge
 def _spread(sites: Sites, count: int, rng: np.random.Generator) -> Picked:
     west, south, east, north = sites.fabric.bounds.city.bounds
     xy = np.column_stack([rng.uniform(west, east, 6 * count), rng.uniform(south, north, 6 * count)])
-    points = np.asarray(shapely.points(xy), dtype=np.object_)
+    points = points_at(xy)
     at = points[sites.fabric.bounds.district_of(points) >= 0][:count]
     places = sites.fabric.settlements
-    titles = [places.titles[k] for k in shapely.STRtree(shapely.points(places.xy)).nearest(at)]
+    titles = [places.titles[k] for k in shapely.STRtree(points_at(places.xy)).nearest(at)]
     return at, [title.zh for title in titles], [title.en for title in titles], [None] * len(at)
 
 
@@ -165,8 +186,9 @@ def _code(kind: SensorKind, district: str, number: int) -> str:
 def place_sensors(plan: Plan, sites: Sites, district_of: DistrictOf) -> tuple[pd.DataFrame, Geometries]:
     """Place all devices of sensors.toml.
 
-    Columns: device_id, code, kind, kind_zh, kind_en, name_zh, name_en, owner_zh, owner_en, measures (names of rhythms, comma between),
-    interval_s, height_m, azimuth_deg (clockwise from north), accuracy_m, installed, state (on, off), site_id, district.
+    Columns: device_id, code, kind, kind_zh, kind_en, name_zh, name_en, owner_zh, owner_en, measures (names of
+    rhythms, comma between), interval_s, height_m, azimuth_deg (clockwise from north), accuracy_m, installed, state
+    (on, off), site_id, district.
     """
     people = sum(part.population for part in plan.city.districts) * plan.scale
     tables: list[pd.DataFrame] = []
@@ -195,5 +217,12 @@ def place_sensors(plan: Plan, sites: Sites, district_of: DistrictOf) -> tuple[pd
     table, at = table[kept].reset_index(drop=True), at[kept]
     kinds = {kind.kind: kind for kind in sensor_kinds()}
     table.insert(0, "device_id", [f"D{k + 1:06d}" for k in range(len(table))])
-    table.insert(1, "code", [_code(kinds[kind], district, k + 1) for k, (kind, district) in enumerate(zip(table["kind"], table["district"], strict=True))])
+    table.insert(
+        1,
+        "code",
+        [
+            _code(kinds[kind], district, k + 1)
+            for k, (kind, district) in enumerate(zip(table["kind"], table["district"], strict=True))
+        ],
+    )
     return table, at

@@ -4,12 +4,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import shapely
+from shapely.geometry.base import BaseGeometry
 
 from ingest.demo.boundaries import Boundaries
 from ingest.demo.names import village_names
 from ingest.demo.noise import Floats, Ints
 from ingest.demo.plan import Plan
-from ingest.demo.plane import Geometries
+from ingest.demo.plane import Geometries, points_at
 from ingest.demo.water import Water
 from twin.city import Title
 
@@ -31,8 +32,9 @@ _CLEAR_M = 260.0
 class Settlements:
     """One row a settlement, centres first, then towns, then villages.
 
-    `kind` (s,) CENTRE, TOWN or VILLAGE; `xy` (s, 2) metres; `radius_m` (s,); `residents` (s,); `district`, `town` (s,) indexes,
-    town -1 where there is none; `turn_rad` (s,) turn of its streets, within 45 degrees of east; `titles` (s,).
+    `kind` (s,) CENTRE, TOWN or VILLAGE; `xy` (s, 2) metres; `radius_m` (s,); `residents` (s,); `district`, `town`
+    (s,) indexes, town -1 where there is none; `turn_rad` (s,) turn of its streets, within 45 degrees of east;
+    `titles` (s,).
     """
 
     kind: Ints
@@ -76,7 +78,7 @@ def _apart(
     return (gap > margin_m).all(1)
 
 
-def _scattered(area: shapely.Geometry, count: float, free: Geometries, rng: np.random.Generator) -> Floats:
+def _scattered(area: BaseGeometry, count: float, free: Geometries, rng: np.random.Generator) -> Floats:
     """About `count` positions in an area, on a loose hexagonal grid, none near what must stay free."""
     inner = shapely.buffer(area, -_CLEAR_M)
     west, south, east, north = inner.bounds
@@ -92,7 +94,7 @@ def _scattered(area: shapely.Geometry, count: float, free: Geometries, rng: np.r
         shapely.prepare(inner)
         found = found[shapely.contains_xy(inner, found)]
         drawn = len(found)
-        near = np.unique(shapely.STRtree(free).query(shapely.points(found), predicate="dwithin", distance=_CLEAR_M)[0])
+        near = np.unique(shapely.STRtree(free).query(points_at(found), predicate="dwithin", distance=_CLEAR_M)[0])
         found = np.delete(found, near, axis=0)
         usable *= max(len(found) / max(drawn, 1), 0.05)
     return found
@@ -114,7 +116,7 @@ def settle(plan: Plan, bounds: Boundaries, water: Water, lines: Geometries) -> S
     town_people = in_towns[owner] * weight / pool[owner]
     town_radius = np.maximum(_radius(town_people, _TOWN_A_KM2, scale), _TOWN_MIN_M)
     hubs, hub_radius = np.vstack([centre_xy, bounds.town_seats[towns]]), np.concatenate([centre_radius, town_radius])
-    free = np.concatenate([water.areas_shape, lines, shapely.buffer(shapely.points(hubs), 1.25 * hub_radius + 150)])
+    free = np.concatenate([water.areas_shape, lines, shapely.buffer(points_at(hubs), 1.25 * hub_radius + 150)])
     spots = [
         _scattered(area, rural[k] * scale / _VILLAGE_RESIDENTS, free, rng) for k, area in enumerate(bounds.districts)
     ]
@@ -133,7 +135,7 @@ def settle(plan: Plan, bounds: Boundaries, water: Water, lines: Geometries) -> S
         radius_m=np.concatenate([hub_radius, np.full(len(village_xy), _VILLAGE_M)]),
         residents=np.concatenate([centre_people, town_people, village_people]),
         district=np.concatenate([centre_district, owner, village_district]),
-        town=bounds.town_of(shapely.points(xy)),
+        town=bounds.town_of(points_at(xy)),
         turn_rad=rng.normal(0, np.radians(5), len(xy)),
         titles=[*titles, *(town_titles[k] for k in towns), *village_names(len(village_xy), rng)],
     )

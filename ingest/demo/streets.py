@@ -1,7 +1,8 @@
 """Street lattices: the grid of streets and blocks of every settlement.
 
-A lattice has n x m corners in world coordinates. Line i runs across (south to north), line j along (west to east), both through
-the middle corner at their centre. Everything about streets is an array over settlements of equal shape: no loop over villages.
+A lattice has n x m corners in world coordinates. Line i runs across (south to north), line j along (west to east),
+both through the middle corner at their centre. Everything about streets is an array over settlements of equal shape:
+no loop over villages.
 """
 
 from collections.abc import Iterator
@@ -14,11 +15,25 @@ from ingest.demo.boundaries import Boundaries
 from ingest.demo.graph import Bools
 from ingest.demo.noise import Floats, Ints, fractal, warped
 from ingest.demo.plan import Plan
-from ingest.demo.plane import Geometries
+from ingest.demo.plane import Geometries, lines_along, points_at, polygons_of
 from ingest.demo.settlements import CENTRE, TOWN, VILLAGE, Settlements
 
-__all__ = ["MOTORWAY", "NO_ROAD", "PRIMARY", "RESIDENTIAL", "SECONDARY", "TERTIARY", "TRUNK", "Lattice", "Site", "centre_lattices",
-           "numbered", "other_lattices", "stretch_ends", "stretch_streets"]  # fmt: skip
+__all__ = [
+    "MOTORWAY",
+    "NO_ROAD",
+    "PRIMARY",
+    "RESIDENTIAL",
+    "SECONDARY",
+    "TERTIARY",
+    "TRUNK",
+    "Lattice",
+    "Site",
+    "centre_lattices",
+    "numbered",
+    "other_lattices",
+    "stretch_ends",
+    "stretch_streets",
+]
 
 MOTORWAY, TRUNK, PRIMARY, SECONDARY, TERTIARY, RESIDENTIAL, NO_ROAD = range(7)
 
@@ -49,10 +64,11 @@ def _none() -> Ints:
 class Lattice:
     """Lattices of equal shape of s settlements.
 
-    `settlement` (s,); `corners` (s, n, m, 2) metres; `blocks` (s, n-1, m-1) whether there is a block north-east of a corner;
-    `along` (s, n-1, m) and `across` (s, n, m-1) road class of each stretch, NO_ROAD where there is none; `along_id` and `across_id`,
-    same shapes: the number of the stretch among those of all lattices, -1 where there is none; `along_street` (s, m, 2) and
-    `across_street` (s, n, 2): the street name of each line before and after its middle, -1 without a name.
+    `settlement` (s,); `corners` (s, n, m, 2) metres; `blocks` (s, n-1, m-1) whether there is a block north-east of a
+    corner; `along` (s, n-1, m) and `across` (s, n, m-1) road class of each stretch, NO_ROAD where there is none;
+    `along_id` and `across_id`, same shapes: the number of the stretch among those of all lattices, -1 where there is
+    none; `along_street` (s, m, 2) and `across_street` (s, n, 2): the street name of each line before and after its
+    middle, -1 without a name.
     """
 
     kind: int
@@ -115,7 +131,7 @@ def _free(site: Site, quads: Floats, wanted: Bools) -> Bools:
     """Which wanted blocks (s, n, m) keep clear of all obstacles."""
     free = wanted.copy()
     place = np.flatnonzero(wanted)
-    shapes = shapely.polygons(quads.reshape(-1, 4, 2)[place])
+    shapes = polygons_of(quads.reshape(-1, 4, 2)[place])
     blocked = shapely.STRtree(site.obstacles).query(shapes, predicate="dwithin", distance=_CLEAR_M)[0]
     free.reshape(-1)[place[blocked]] = False
     return free
@@ -123,7 +139,7 @@ def _free(site: Site, quads: Floats, wanted: Bools) -> Bools:
 
 def _in_district(site: Site, corners: Floats, district: Ints) -> Bools:
     """Which corners (s, n, m, 2) lie in the district of their settlement (s,)."""
-    found = site.bounds.district_of(shapely.points(corners.reshape(-1, 2))).reshape(corners.shape[:-1])
+    found = site.bounds.district_of(points_at(corners.reshape(-1, 2))).reshape(corners.shape[:-1])
     return found == district[:, None, None]
 
 
@@ -164,7 +180,7 @@ def _drawn(plan: Plan, settlements: Settlements, site: Site, which: Ints, shape:
     lattice.blocks = _free(site, quads, wanted)
     along, across = _beside(lattice.blocks)
     along_class, across_class = _line_class(kind, shape[1]), _line_class(kind, shape[0])
-    # Lanes may be missing inside a neighbourhood; main streets go on over rivers and under motorways where there are no blocks.
+    # Lanes may be missing inside a neighbourhood; main streets go on over rivers and under motorways.
     along &= (rng.random(along.shape) > _LANE_REMOVED) | (along_class < RESIDENTIAL)
     across &= (rng.random(across.shape) > _LANE_REMOVED) | (across_class[:, None] < RESIDENTIAL)
     wide_along, wide_across = _beside(wanted)
@@ -208,7 +224,7 @@ def _spare_water(lattice: Lattice, site: Site) -> None:
     tree = shapely.STRtree(site.still)
     for stretch, start, end in ((lattice.along, c[:, :-1], c[:, 1:]), (lattice.across, c[:, :, :-1], c[:, :, 1:])):
         place = np.flatnonzero(stretch != NO_ROAD)
-        lines = shapely.linestrings(np.stack([start.reshape(-1, 2)[place], end.reshape(-1, 2)[place]], axis=1))
+        lines = lines_along(np.stack([start.reshape(-1, 2)[place], end.reshape(-1, 2)[place]], axis=1))
         wet = tree.query(lines, predicate="intersects")[0]
         stretch.reshape(-1)[place[wet]] = NO_ROAD
 

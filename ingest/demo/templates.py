@@ -12,9 +12,10 @@ __all__ = ["OUTLINES", "TEMPLATES", "Template"]
 class Template(NamedTuple):
     """A way to build on a parcel.
 
-    `weight`: how often it is chosen among those of its use and kind of settlement; `columns` x `rows` plots; `fill`: share of a plot
-    its building takes, east-west and north-south; `outlines`: names in OUTLINES; `floors` to choose from; `built`: share of the plots
-    built on; `dwelling_m2`: floor area a household, 0 where nobody lives; `years`: when such were built.
+    `weight`: how often it is chosen among those of its use and kind of settlement; `columns` x `rows` plots; `fill`:
+    share of a plot its building takes, east-west and north-south; `outlines`: names in OUTLINES; `floors` to choose
+    from; `built`: share of the plots built on; `dwelling_m2`: floor area a household, 0 where nobody lives; `years`:
+    when such were built.
     """
 
     use: str
@@ -34,8 +35,22 @@ OUTLINES: dict[str, Floats] = {
     "slab": np.array([[-1, -1], [-0.35, -1], [-0.35, -0.62], [0.35, -0.62], [0.35, -1], [1, -1], [1, 1], [-1, 1]]),
     "ell": np.array([[-1, -1], [1, -1], [1, -0.1], [-0.2, -0.1], [-0.2, 1], [-1, 1]]),
     "court": np.array([[-1, -1], [-0.45, -1], [-0.45, 0.3], [0.45, 0.3], [0.45, -1], [1, -1], [1, 1], [-1, 1]]),
-    "cross": np.array([[-0.55, -1], [0.55, -1], [0.55, -0.5], [1, -0.5], [1, 0.5], [0.55, 0.5], [0.55, 1], [-0.55, 1],
-                       [-0.55, 0.5], [-1, 0.5], [-1, -0.5], [-0.55, -0.5]]),  # fmt: skip
+    "cross": np.array(
+        [
+            [-0.55, -1],
+            [0.55, -1],
+            [0.55, -0.5],
+            [1, -0.5],
+            [1, 0.5],
+            [0.55, 0.5],
+            [0.55, 1],
+            [-0.55, 1],
+            [-0.55, 0.5],
+            [-1, 0.5],
+            [-1, -0.5],
+            [-0.55, -0.5],
+        ]
+    ),
 }
 """Building outlines in a square from -1 to 1, anticlockwise."""
 
@@ -43,7 +58,9 @@ TEMPLATES: dict[str, tuple[Template, ...]] = {
     "centre residential": (
         Template("residential", 5, 3, 5, (0.80, 0.40), ("slab", "box"), (5, 6, 6, 6, 7), 0.96, 98, (1986, 2006)),
         Template("residential", 3, 3, 4, (0.76, 0.38), ("slab", "box"), (9, 11, 11, 12), 0.95, 112, (2005, 2018)),
-        Template("residential", 3, 3, 3, (0.48, 0.44), ("cross", "slab"), (17, 18, 18, 24, 26, 32), 0.92, 118, (2010, 2024)),
+        Template(
+            "residential", 3, 3, 3, (0.48, 0.44), ("cross", "slab"), (17, 18, 18, 24, 26, 32), 0.92, 118, (2010, 2024)
+        ),
         Template("residential", 2, 5, 6, (0.84, 0.52), ("box", "box", "ell"), (1, 2, 2, 3), 0.9, 110, (1975, 1998)),
     ),
     "centre commercial": (
@@ -56,14 +73,20 @@ TEMPLATES: dict[str, tuple[Template, ...]] = {
         Template("office", 3, 2, 2, (0.80, 0.58), ("court", "box", "ell"), (4, 5, 6, 8), 0.95, 0, (1990, 2018)),
         Template("office", 1, 1, 2, (0.66, 0.46), ("court", "box"), (9, 12, 16), 1.0, 0, (2003, 2022)),
     ),
-    "centre education": (Template("education", 1, 3, 3, (0.84, 0.34), ("box", "ell", "court"), (4, 5, 5), 0.7, 0, (1985, 2020)),),
-    "centre medical": (Template("medical", 1, 2, 3, (0.84, 0.50), ("box", "ell", "court"), (4, 6, 9, 14), 0.9, 0, (1988, 2021)),),
+    "centre education": (
+        Template("education", 1, 3, 3, (0.84, 0.34), ("box", "ell", "court"), (4, 5, 5), 0.7, 0, (1985, 2020)),
+    ),
+    "centre medical": (
+        Template("medical", 1, 2, 3, (0.84, 0.50), ("box", "ell", "court"), (4, 6, 9, 14), 0.9, 0, (1988, 2021)),
+    ),
     "centre industrial": (
         Template("industrial", 3, 2, 2, (0.90, 0.80), ("box",), (1, 1, 1, 2), 0.92, 0, (1990, 2022)),
         Template("industrial", 2, 1, 2, (0.88, 0.78), ("box", "ell"), (1, 1, 2), 0.95, 0, (1995, 2023)),
         Template("industrial", 2, 3, 3, (0.84, 0.70), ("box",), (1, 2, 3), 0.8, 0, (1985, 2018)),
     ),
-    "centre construction": (Template("construction", 1, 2, 2, (0.50, 0.40), ("box",), (1, 4, 9), 0.5, 0, (2025, 2026)),),
+    "centre construction": (
+        Template("construction", 1, 2, 2, (0.50, 0.40), ("box",), (1, 4, 9), 0.5, 0, (2025, 2026)),
+    ),
     "centre park": (Template("public", 1, 4, 4, (0.30, 0.26), ("box",), (1,), 0.08, 0, (1995, 2020)),),
     "town residential": (
         Template("residential", 5, 3, 4, (0.86, 0.46), ("box", "box", "ell"), (1, 2, 2, 3), 0.88, 120, (1985, 2012)),
@@ -79,5 +102,5 @@ TEMPLATES: dict[str, tuple[Template, ...]] = {
         Template("residential", 4, 2, 3, (0.90, 0.50), ("box", "box", "slab"), (1, 1, 1, 2), 0.86, 112, (1978, 2014)),
         Template("residential", 1, 3, 2, (0.84, 0.46), ("box", "ell"), (1, 2, 2), 0.8, 118, (1998, 2022)),
     ),
-}  # fmt: skip
+}
 """Templates by kind of settlement and land use; a use without templates stays open ground."""

@@ -1,4 +1,4 @@
-"""Bus lines and their stops: rapid lines between the seats, country lines to the towns, town lines across the centres."""
+"""Bus lines and their stops: rapid lines between seats, country lines to towns, urban lines across centres."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import shapely
+from shapely.geometry.base import BaseGeometry
 
 from ingest.demo.fabric import Fabric
 from ingest.demo.facilities import DistrictOf
@@ -14,7 +15,7 @@ from ingest.demo.links import route_steps
 from ingest.demo.network import path_between
 from ingest.demo.noise import Floats
 from ingest.demo.plan import Plan
-from ingest.demo.plane import Geometries
+from ingest.demo.plane import Geometries, points_at
 from ingest.demo.settlements import CENTRE, TOWN
 from twin.city import Title
 
@@ -32,17 +33,20 @@ class _Line:
     kind: str
     number: str
     title: Title
-    shape: shapely.Geometry
+    shape: BaseGeometry
 
 
-def _course(fabric: Fabric, stops: list[int]) -> shapely.Geometry | None:
+def _course(fabric: Fabric, stops: list[int]) -> BaseGeometry | None:
     """The line over the roads from node to node; None where there is no way."""
     links, forward = path_between(fabric.network, stops)
-    parts = [shapely.get_coordinates(fabric.drawn.lines[line])[:: 1 if ahead else -1] for line, ahead in route_steps(fabric.drawn, links, forward)]
+    parts = [
+        shapely.get_coordinates(fabric.drawn.lines[line])[:: 1 if ahead else -1]
+        for line, ahead in route_steps(fabric.drawn, links, forward)
+    ]
     if not parts:
         return None
     xy = np.vstack([parts[0], *(part[1:] for part in parts[1:])])
-    return shapely.linestrings(xy)
+    return shapely.LineString(xy)
 
 
 def _node(fabric: Fabric, xy: Floats) -> int:
@@ -54,7 +58,9 @@ def _pairs_of_seats(seats: Floats) -> list[tuple[int, int]]:
     if len(seats) < _TRIANGLE:
         return [(0, 1)] if len(seats) > 1 else []
     triangle = delaunay(seats)
-    edges = np.unique(np.sort(np.vstack([triangle[:, [0, 1]], triangle[:, [1, 2]], triangle[:, [0, 2]]]), axis=1), axis=0)
+    edges = np.unique(
+        np.sort(np.vstack([triangle[:, [0, 1]], triangle[:, [1, 2]], triangle[:, [0, 2]]]), axis=1), axis=0
+    )
     length = np.hypot(*(seats[edges[:, 0]] - seats[edges[:, 1]]).T)
     return [(int(a), int(b)) for a, b in edges[spanning_tree(len(seats), edges, length)]]
 
@@ -64,7 +70,9 @@ def _between_seats(plan: Plan, fabric: Fabric) -> Iterator[_Line]:
     for k, (a, b) in enumerate(_pairs_of_seats(fabric.bounds.seats)):
         shape = _course(fabric, [_node(fabric, fabric.bounds.seats[a]), _node(fabric, fabric.bounds.seats[b])])
         if shape is not None:
-            title = Title(zh=f"B{k + 1}路 {titles[a].zh}-{titles[b].zh}", en=f"BRT B{k + 1}: {titles[a].en}-{titles[b].en}")
+            title = Title(
+                zh=f"B{k + 1}路 {titles[a].zh}-{titles[b].zh}", en=f"BRT B{k + 1}: {titles[a].en}-{titles[b].en}"
+            )
             yield _Line("brt", f"B{k + 1}", title, shape)
 
 
@@ -75,7 +83,12 @@ def _to_towns(plan: Plan, fabric: Fabric) -> Iterator[_Line]:
         shape = _course(fabric, [_node(fabric, fabric.bounds.seats[district]), _node(fabric, places.xy[town])])
         if shape is not None:
             seat, place = plan.city.districts[district].title, places.titles[town]
-            yield _Line("rural", f"{201 + k}", Title(zh=f"{201 + k}路 {seat.zh}-{place.zh}", en=f"Line {201 + k}: {seat.en}-{place.en}"), shape)
+            yield _Line(
+                "rural",
+                f"{201 + k}",
+                Title(zh=f"{201 + k}路 {seat.zh}-{place.zh}", en=f"Line {201 + k}: {seat.en}-{place.en}"),
+                shape,
+            )
 
 
 def _in_centres(plan: Plan, fabric: Fabric) -> Iterator[_Line]:
@@ -90,7 +103,11 @@ def _in_centres(plan: Plan, fabric: Fabric) -> Iterator[_Line]:
             angle, bend = rng.uniform(0, np.pi), rng.uniform(-0.8, 0.8)
             way = np.array([np.cos(angle), np.sin(angle)]) * 0.85 * places.radius_m[centre]
             aside = np.array([-way[1], way[0]]) * bend
-            ends = [places.xy[centre] + way + 0.4 * aside, places.xy[centre] + 0.5 * aside, places.xy[centre] - way + 0.4 * aside]
+            ends = [
+                places.xy[centre] + way + 0.4 * aside,
+                places.xy[centre] + 0.5 * aside,
+                places.xy[centre] - way + 0.4 * aside,
+            ]
             shape = _course(fabric, [_node(fabric, end) for end in ends])
             if shape is not None:
                 title = places.titles[centre]
@@ -100,7 +117,7 @@ def _in_centres(plan: Plan, fabric: Fabric) -> Iterator[_Line]:
 def _stop_names(fabric: Fabric, at: Geometries) -> tuple[list[str], list[str]]:
     """A stop bears the name of the place it is in, or of the street in a centre."""
     places = fabric.settlements
-    nearest = shapely.STRtree(shapely.points(places.xy)).nearest(at)
+    nearest = shapely.STRtree(points_at(places.xy)).nearest(at)
     named = np.flatnonzero(fabric.streets >= 0)
     street = named[shapely.STRtree(fabric.drawn.lines[named]).nearest(at)]
     titles = [fabric.street_titles[fabric.streets[s]] if places.kind[p] == CENTRE else places.titles[p]
@@ -108,11 +125,13 @@ def _stop_names(fabric: Fabric, at: Geometries) -> tuple[list[str], list[str]]:
     return [title.zh for title in titles], [title.en for title in titles]
 
 
-def draw_transit(plan: Plan, fabric: Fabric, district_of: DistrictOf) -> tuple[pd.DataFrame, Geometries, pd.DataFrame, Geometries]:
+def draw_transit(
+    plan: Plan, fabric: Fabric, district_of: DistrictOf
+) -> tuple[pd.DataFrame, Geometries, pd.DataFrame, Geometries]:
     """Bus lines with their shapes, and bus stops with theirs.
 
-    Lines: line_id, number, name_zh, name_en, kind (brt, urban, rural), length_m, stops, headway_min, first, last, district.
-    Stops: stop_id, line_id, sequence, along_m, name_zh, name_en, district.
+    Lines: line_id, number, name_zh, name_en, kind (brt, urban, rural), length_m, stops, headway_min, first, last,
+    district. Stops: stop_id, line_id, sequence, along_m, name_zh, name_en, district.
     """
     lines = [*_between_seats(plan, fabric), *_in_centres(plan, fabric), *_to_towns(plan, fabric)]
     shape = np.array([line.shape for line in lines], dtype=np.object_)

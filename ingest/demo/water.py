@@ -6,13 +6,14 @@ import numpy as np
 import pandas as pd
 import shapely
 from numpy.typing import NDArray
+from shapely.geometry.base import BaseGeometry
 
 from ingest.demo.boundaries import Boundaries
 from ingest.demo.facts import Lake
 from ingest.demo.lines import course
 from ingest.demo.noise import Floats, warped
 from ingest.demo.plan import Plan
-from ingest.demo.plane import Geometries, Plane
+from ingest.demo.plane import Geometries, Plane, points_at, polygons_of
 
 __all__ = ["Water", "draw_water", "with_ponds"]
 
@@ -41,12 +42,12 @@ class Water:
         return self.areas_shape[~self.areas["kind"].isin(["river", "canal"]).to_numpy()]
 
 
-def _lake_shape(lake: Lake, plane: Plane, seed: int) -> shapely.Geometry:
+def _lake_shape(lake: Lake, plane: Plane, seed: int) -> BaseGeometry:
     axis = np.array(lake.axis)
     xy, reach = plane.to_plane(axis[:, :2]), axis[:, 2]
     steps = np.linspace(0, len(axis) - 1, 1 + 12 * (len(axis) - 1))
     along = np.column_stack([np.interp(steps, np.arange(len(axis)), part) for part in xy.T])
-    discs = shapely.buffer(shapely.points(along), np.interp(steps, np.arange(len(axis)), reach))
+    discs = shapely.buffer(points_at(along), np.interp(steps, np.arange(len(axis)), reach))
     size = float(reach.max())
     dense = shapely.segmentize(shapely.union_all(discs), size / 24)
     return shapely.transform(dense, lambda at: warped(at, 0.28 * size, 1.1 * size, 5, seed))
@@ -67,11 +68,11 @@ def with_ponds(plan: Plan, bounds: Boundaries, water: Water, taken: Geometries) 
     reach = rng.uniform(18, 75, count)[:, None] * rng.uniform(0.75, 1.15, (count, 14))
     angle = np.linspace(0, 2 * np.pi, 14, endpoint=False)
     ring = np.stack([np.cos(angle) * 1.3, np.sin(angle)], axis=-1) * reach[..., None]
-    ponds = np.asarray(shapely.polygons(at[:, None] + ring), dtype=np.object_)
+    ponds = polygons_of(at[:, None] + ring)
     blocked = shapely.STRtree(np.concatenate([taken, water.areas_shape])).query(
         ponds, predicate="dwithin", distance=15
     )[0]
-    free = bounds.district_of(shapely.points(at)) >= 0
+    free = bounds.district_of(points_at(at)) >= 0
     free[blocked] = False
     ponds = ponds[free]
     table = pd.DataFrame({

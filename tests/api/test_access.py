@@ -68,7 +68,7 @@ def test_every_door_of_a_dataset(served: Served, dataset: str, name: str) -> Non
     ]
     for door in doors:
         answer = served.get(door, audience)
-        expected = 200 if allowed or (fid in door and contract.is_stream and answer.status_code == 200) else 404
+        expected = 200 if allowed else 404
         assert answer.status_code == expected, f"{name} at {door}: {answer.text[:200]}"
         if not allowed:
             # As absent as what does not exist: the same words, but for the name that was asked.
@@ -91,8 +91,8 @@ def test_lists_hold_what_the_audience_may_read_and_nothing_else(served: Served, 
     style = served.get("/basemaps/dark/style.json", audience).text
     for contract in served.catalog:
         if contract.id not in collections:
-            assert contract.id not in page
-            assert contract.id not in style
+            assert f"<code>{contract.id}</code>" not in page
+            assert f'"{contract.id}"' not in style
 
 
 @pytest.mark.parametrize("name", AUDIENCES)
@@ -144,11 +144,12 @@ def test_postgresql_grants_what_the_rule_says_over_all_datasets_and_roles(served
                     writes = text("SELECT has_table_privilege(:role, :name, 'INSERT, UPDATE, DELETE, TRUNCATE')")
                     if connection.scalar(writes, {"role": audience.role, "name": table}):
                         wrong.append(f"{audience.name} may write {table}")
-            for table in ("twin.inbox", "twin.quarantine"):
-                if connection.scalar(
-                    text("SELECT has_table_privilege(:role, :name, 'SELECT')"), {"role": audience.role, "name": table}
-                ):
-                    wrong.append(f"{audience.name} may read {table}")
+            own = text("SELECT has_table_privilege(:role, :name, 'SELECT')")
+            wrong += [
+                f"{audience.name} may read {table}"
+                for table in ("twin.inbox", "twin.quarantine")
+                if connection.scalar(own, {"role": audience.role, "name": table})
+            ]
     assert not wrong
 
 
@@ -170,13 +171,13 @@ def tokens() -> dict[str, str]:
         "no signature": f"{header}.{payload}.",
         "a changed payload": f"{header}.{payload[:-2]}xx.{signature}",
         "nonsense": "nonsense",
-        "nothing": "",
+        "nothing": " ",
     }
 
 
 @pytest.mark.parametrize("kind", tokens())
 def test_a_bad_token_is_refused_at_every_door(served: Served, kind: str) -> None:
-    headers = {"Authorization": f"Bearer {tokens()[kind]}"}
+    headers = {"Authorization": f"Bearer {tokens()[kind]}".strip()}
     for door in ("/", "/collections", "/collections/housing.buildings/items", "/indicators", "/quarantine"):
         answer = served.get(door, headers=headers)
         assert answer.status_code == 401, f"{kind} at {door}"
@@ -204,7 +205,8 @@ def test_the_quarantine_is_for_those_who_can_mend_it(served: Served) -> None:
                     "WITH arrived AS (INSERT INTO twin.inbox (dataset, source, name, media, sha256, size, raw) VALUES"
                     " (:dataset, 'file', 'x.csv', 'text/csv', decode(repeat('00', 32), 'hex'), 1, 'x') RETURNING id)"
                     " INSERT INTO twin.quarantine (inbox_id, dataset, row_number, stage, reason, detail, record)"
-                    " SELECT id, :dataset, 7, 'place', 'outside-city', 'lon 999', '{\"name\": \"kept apart\"}' FROM arrived"
+                    " SELECT id, :dataset, 7, 'place', 'outside-city', 'lon 999', jsonb_build_object('name', 'kept apart')"
+                    " FROM arrived"
                 ),
                 {"dataset": dataset},
             )

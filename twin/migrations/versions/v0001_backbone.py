@@ -9,8 +9,8 @@ revision = "0001"
 down_revision = None
 
 _STATEMENTS = """
-CREATE EXTENSION IF NOT EXISTS postgis;
-CREATE EXTENSION IF NOT EXISTS btree_gist;
+CREATE EXTENSION IF NOT EXISTS postgis SCHEMA public;
+CREATE EXTENSION IF NOT EXISTS btree_gist SCHEMA public;
 CREATE SCHEMA IF NOT EXISTS indicators;
 
 CREATE TABLE twin.contracts (
