@@ -156,13 +156,26 @@ def _cells(frame: pl.DataFrame, column: ColumnType) -> _Cells:
         ) from error
 
 
-def _fixed(big_endian: str, dtype: pl.DataType | type[pl.DataType]) -> Callable[[pl.Series], _Cells]:
-    """An encoder of numbers. The cast is strict: a number beyond the type is an error, not another number."""
+def _integer(big_endian: str, dtype: type[pl.DataType]) -> Callable[[pl.Series], _Cells]:
+    """An encoder of integers: what is none, or beyond the type, is an error and not another number."""
 
     def cells(values: pl.Series) -> _Cells:
+        if not (values.dtype.is_integer() or values.dtype == pl.Null):
+            raise ValueError(f"they are {values.dtype}")
         return _numbers(values.cast(dtype).fill_null(0).to_numpy(), big_endian, values)
 
     return cells
+
+
+def _float4(values: pl.Series) -> _Cells:
+    narrow = values.cast(pl.Float32)
+    if values.dtype != pl.Float32 and narrow.is_infinite().sum() > values.cast(pl.Float64).is_infinite().sum():
+        raise ValueError("a number is too large")
+    return _numbers(narrow.fill_null(0).to_numpy(), ">f4", values)
+
+
+def _float8(values: pl.Series) -> _Cells:
+    return _numbers(values.cast(pl.Float64).fill_null(0).to_numpy(), ">f8", values)
 
 
 def _numbers(numbers: NDArray[Any], big_endian: str, values: pl.Series) -> _Cells:
@@ -234,11 +247,11 @@ def _binary(values: pl.Series) -> _Cells:
 
 _ENCODERS: dict[Kind, Callable[..., _Cells]] = {
     "text": _text,
-    "int2": _fixed(">i2", pl.Int16),
-    "int4": _fixed(">i4", pl.Int32),
-    "int8": _fixed(">i8", pl.Int64),
-    "float4": _fixed(">f4", pl.Float32),
-    "float8": _fixed(">f8", pl.Float64),
+    "int2": _integer(">i2", pl.Int16),
+    "int4": _integer(">i4", pl.Int32),
+    "int8": _integer(">i8", pl.Int64),
+    "float4": _float4,
+    "float8": _float8,
     "bool": _bool,
     "timestamptz": _timestamptz,
     "date": _date,

@@ -7,7 +7,7 @@ known more coarsely than the cells asked for is in none of them, and counted bes
 import datetime as dt
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
@@ -21,11 +21,11 @@ from layers.contract import Contract, Indicator, seconds
 from layers.grants import may_read
 from layers.indicators import PARTS, bucket_sql, parent_sql, parts_of
 from layers.query import Box, Visible, visible
-from layers.tables import dataset_table, indicator_table
+from layers.tables import indicator_table
 from twin.city import City
 from twin.errors import InvalidRequest, LimitExceeded, NotAllowed
 from twin.grid import cell_area_m2, cell_polygons, resolution_of
-from twin.view import View
+from twin.view import Span, View
 
 __all__ = ["MOST_CELLS", "CellTable", "CellsQuery", "behind", "cells", "parts", "require_resolution", "values_of"]
 
@@ -34,6 +34,7 @@ _MOST_ROWS = 400_000
 _COARSE_ROWS = 10_000  # cells of what is known too coarsely stand among the others
 _M2_PER_KM2 = 1_000_000.0
 _CHILDREN = 7
+_LONGEST_SHIFT_S = 3_600  # a day of local time may be an hour longer
 
 Column = sa.ColumnElement[Any]
 
@@ -172,20 +173,9 @@ async def _bucket(connection: AsyncConnection, indicator: Indicator, view: View,
 
 def _in_window(contract: Contract, indicator: Indicator, view: View, city: City, bucket: dt.datetime) -> Visible:
     """The observations of a window, as known at the view's time."""
-    table = dataset_table(contract, city.srid)
-    known = table.c.recorded.contains(view.known_at) if view.known_at else sa.func.upper_inf(table.c.recorded)
-    near = dt.timedelta(seconds=seconds(indicator.window or "0 s") + 3_600)  # a day of local time may be an hour longer
-    observed = table.c.observed_at
-    return Visible(
-        table,
-        (
-            table.c.branch == sa.literal_column("0"),
-            known,
-            observed >= bucket,
-            observed < bucket + near,
-            bucket_sql(indicator, city, observed) == bucket,
-        ),
-    )
+    longest = dt.timedelta(seconds=seconds(indicator.window or "0 s") + _LONGEST_SHIFT_S)
+    found = visible(contract, replace(view, valid_at=Span(bucket, bucket + longest)), city)
+    return found.where(bucket_sql(indicator, city, found.rows.c.observed_at) == bucket)
 
 
 def _counted(rows: Visible, indicator: Indicator) -> Visible:

@@ -8,6 +8,9 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import polars as pl
+from polars.exceptions import PolarsError
+
 from layers.contract import Measure
 from twin.access import Audience
 from twin.errors import InvalidRequest
@@ -182,9 +185,23 @@ def _sources(raw: Raw) -> Iterator[Fault]:
         for ours in _table(_table(raw, word), "map"):
             if ours not in fields and ours not in coordinates:
                 yield (word, "map", ours), f"{word}.map fills {ours!r}, which is not a field"
-    for ours in _table(_table(raw, "demo"), "rhythm"):
-        if ours not in fields:
-            yield ("demo", "rhythm", ours), f"demo.rhythm fills {ours!r}, which is not a field"
+
+
+def _demo(raw: Raw) -> Iterator[Fault]:
+    demo = _table(raw, "demo")
+    texts: list[tuple[tuple[str, ...], object]] = [(("demo", "where"), demo["where"])] if "where" in demo else []
+    texts += [(("demo", "map", name), text) for name, text in _table(demo, "map").items()]
+    for path, text in texts:
+        try:
+            pl.sql_expr(str(text))
+        except PolarsError as error:
+            yield path, f"not an SQL expression: {error}"
+    form = demo.get("format", "csv")
+    if demo and (form == "tif") != (raw.get("kind") == "coverage"):
+        yield ("demo", "format"), "coverages, and only they, are made as `tif`"
+    ways = {rung.get("by") for rung in _tables(_table(raw, "place"), "rungs")}
+    if demo and form in {"csv", "xlsx"} and ways == {"geometry"}:
+        yield ("demo", "format"), f"a {form} file carries no geometry, and the contract has no other rung"
 
 
 def _style(raw: Raw) -> Iterator[Fault]:
@@ -209,6 +226,7 @@ RULES: tuple[Callable[[Raw], Iterator[Fault]], ...] = (
     _measures,
     _protection,
     _sources,
+    _demo,
     _style,
 )
 

@@ -229,19 +229,29 @@ class Style(_Part):
 class Demo(_Part):
     """What the synthetic city makes for this dataset.
 
-    `frame` is a frame of the synthetic city, `where` chooses its rows, `count` is the number at scale 1.
-    `map` takes fields from columns of the frame; the others are made from their type, range and values.
-    `format` is the file the records are written to, in the contract's own datum, before they are loaded like any other.
+    `frame` is a frame of the synthetic city, or the dataset whose records these refer to. `where` and the values of
+    `map` are SQL expressions over its columns and over the fields made before; further names in them are `n` (1, 2 ...),
+    `chance` (uniform in [0, 1), drawn anew for each field), `now`, `began` and `ended` (a time in the last `hours` and
+    one about `lasts` later, null when that is still to come), of tracks `speed` (km/h) and `heading` (degrees), and
+    what the city's devices measure at that time (`pm25`, `flow` ...). Fields without an expression are made from their
+    type, codes and range. The records are written to a file of this `format`, and loaded like any other.
     """
 
     frame: str
-    where: dict[str, tuple[str, ...]] = Field(default_factory=dict[str, tuple[str, ...]])
-    count: int | None = Field(default=None, ge=1)
+    where: str | None = None
+    count: int | None = Field(
+        default=None,
+        ge=1,
+        description="rows taken at scale 1: each once at most, of events and tracks any number of times; unset: all once",
+    )
+    each: int = Field(default=1, ge=1, description="records made for each row taken")
     map: dict[str, str] = Field(default_factory=dict[str, str])
-    rhythm: dict[str, str] = Field(default_factory=dict[str, str], description="field to a named daily rhythm")
-    hours: int = Field(default=24, ge=1, description="observations: length of the history")
-    every: Duration = Field(default="1 h", description="observations: time between two")
-    format: Literal["csv", "xlsx", "geojson", "shp", "gpkg", "fgb", "parquet"] = "csv"
+    hours: int = Field(default=24, ge=1, description="how far back observations, tracks and `began` reach")
+    every: Duration = Field(default="1 h", description="observations and tracks: time between two")
+    lasts: Duration = Field(default="6 h", description="events: usual time from start to end")
+    radius_m: float | None = Field(default=None, gt=0, description="points and lines grow to areas of this radius")
+    datum: Datum = Field(default="cgcs2000", description="datum of the file where the contract leaves it to each")
+    format: Literal["csv", "xlsx", "geojson", "shp", "gpkg", "fgb", "parquet", "tif"] = "csv"
 
 
 class Contract(_Part):

@@ -115,13 +115,17 @@ def _all_raised(plan: Plan, parcels: Parcels) -> _Built:
         pick = rng.choice(len(templates), len(chosen), p=weight / weight.sum())
         for k, template in enumerate(templates):
             groups += _raised(template, parcels, chosen[pick == k], rng)
-    order = np.argsort(np.concatenate([group.parcel for group in groups]), kind="stable")
-    uses = np.array([use for group in groups for use in group.use], dtype=np.object_)[order]
-    joined = [
-        np.concatenate([getattr(group, name) for group in groups])[order]
-        for name in ("shape", "parcel", "floors", "year", "dwelling_m2")
-    ]
-    return _Built(*joined, uses.tolist())
+    parcel = np.concatenate([group.parcel for group in groups])
+    order = np.argsort(parcel, kind="stable")
+    uses = np.array([use for group in groups for use in group.use], dtype=np.object_)
+    return _Built(
+        shape=np.concatenate([group.shape for group in groups])[order],
+        parcel=parcel[order],
+        floors=np.concatenate([group.floors for group in groups])[order],
+        year=np.concatenate([group.year for group in groups])[order],
+        dwelling_m2=np.concatenate([group.dwelling_m2 for group in groups])[order],
+        use=uses[order].tolist(),
+    )
 
 
 def _free(shape: Geometries, roads: Roads, fabric: Fabric) -> Bools:

@@ -152,7 +152,7 @@ def _drawn(plan: Plan, fabric: Fabric) -> dict[str, GeoDataFrame]:
         "bus_stops": frame(stops, stop_at),
         "parcels": frame(parcels.table, parcels.shape),
         "fields": frame(*draw_fields(plan, fabric, taken)),
-        "areas": frame(*draw_areas(plan, fabric, parcels, (facilities[mines], facility_at[mines]), district_of)),
+        "areas": frame(*draw_areas(plan, fabric, parcels, (facilities.loc[mines], facility_at[mines]), district_of)),
         "buildings": frame(table, buildings.shape),
         "population": frame(*in_cells(plan, table, buildings.at)),
         "facilities": frame(facilities, facility_at),

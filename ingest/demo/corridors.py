@@ -29,7 +29,7 @@ class Corridors:
     mainline, branch), tracks, speed_kmh, length_m.
     """
 
-    motorways: list[tuple[Road, BaseGeometry, float]]
+    motorways: list[tuple[Road, shapely.LineString, float]]
     railways: pd.DataFrame
     railways_shape: Geometries
 
@@ -39,11 +39,11 @@ class Corridors:
         return np.array([*(line for _, line, _ in self.motorways), *self.railways_shape], dtype=np.object_)
 
 
-def _inside(line: BaseGeometry, city: BaseGeometry) -> list[BaseGeometry]:
-    return [part for part in shapely.get_parts(line & city) if part.geom_type == "LineString"]
+def _inside(line: shapely.LineString, city: BaseGeometry) -> list[shapely.LineString]:
+    return [part for part in shapely.get_parts(line & city) if isinstance(part, shapely.LineString)]
 
 
-def _joined(plan: Plan, bounds: Boundaries) -> list[tuple[Road, BaseGeometry]]:
+def _joined(plan: Plan, bounds: Boundaries) -> list[tuple[Road, shapely.LineString]]:
     """The motorways at full length; one that ends inside the city is led to the nearest other one."""
     roads = [road for road in plan.facts.roads if road.road_class == "motorway"]
     vias = [[position for position in road.via if not isinstance(position, str)] for road in roads]
@@ -63,7 +63,7 @@ def _joined(plan: Plan, bounds: Boundaries) -> list[tuple[Road, BaseGeometry]]:
 
 def draw_corridors(plan: Plan, bounds: Boundaries) -> Corridors:
     """Draw the motorways and railways of the facts."""
-    motorways: list[tuple[Road, BaseGeometry, float]] = []
+    motorways: list[tuple[Road, shapely.LineString, float]] = []
     for road, line in _joined(plan, bounds):
         parts = _inside(line, bounds.city)
         motorways += [

@@ -183,6 +183,22 @@ def _placed(
     return pd.concat([rows, sized], axis=1), at, everything
 
 
+def _add_codes(plan: Plan, table: pd.DataFrame) -> None:
+    """Insert the columns `code` and `credit_code`, None where a kind bears none."""
+    kinds = {kind.kind: kind for kind in facility_kinds()}
+    in_district = table.groupby(["kind", "district"]).cumcount() + 1
+    codes: list[str | None] = []
+    bodies: list[str | None] = []
+    rows = zip(table["kind"], table["district"], in_district, strict=True)
+    for number, (name, district, n) in enumerate(rows, start=1):
+        kind = kinds[name]
+        codes.append(_code(plan, kind, district, number, n))
+        registered = kind.register_ != "none"
+        bodies.append(credit_code(district, _BODIES + number, kind.register_) if registered else None)
+    table.insert(6, "code", pd.Series(codes, dtype=object))
+    table.insert(7, "credit_code", pd.Series(bodies, dtype=object))
+
+
 def place_facilities(plan: Plan, spots: Spots, district_of: DistrictOf) -> tuple[pd.DataFrame, Geometries, Ints]:
     """Place all facilities: table, points in the plane (f,), and the building row each is alone in (f,), -1 for none.
 
@@ -202,13 +218,5 @@ def place_facilities(plan: Plan, spots: Spots, district_of: DistrictOf) -> tuple
         hosts.append(np.where(alone, spots.building[chosen], -1))
     table = pd.concat(tables, ignore_index=True)
     table.insert(0, "facility_id", [f"F{k + 1:06d}" for k in range(len(table))])
-    kinds = {kind.kind: kind for kind in facility_kinds()}
-    in_district = table.groupby(["kind", "district"]).cumcount() + 1
-    table.insert(6, "code", pd.Series([_code(plan, kinds[kind], district, k + 1, n) for k, (kind, district, n)
-                                       in enumerate(zip(table["kind"], table["district"], in_district, strict=True))], dtype=object))  # fmt: skip
-    bodies = [
-        (kinds[kind].register_, district) for kind, district in zip(table["kind"], table["district"], strict=True)
-    ]
-    table.insert(7, "credit_code", pd.Series([credit_code(district, _BODIES + k + 1, register) if register != "none" else None
-                                              for k, (register, district) in enumerate(bodies)], dtype=object))  # fmt: skip
+    _add_codes(plan, table)
     return table, np.concatenate(points), np.concatenate(hosts)

@@ -2,7 +2,6 @@
 
 import numpy as np
 import shapely
-from shapely.geometry.base import BaseGeometry
 
 from ingest.demo.noise import Floats, Ints, warped
 from ingest.demo.plane import Geometries, points_at
@@ -22,7 +21,7 @@ def rounded_line(line: Floats, times: int) -> Floats:
     return line
 
 
-def course(via: Floats, amplitude_m: float, scale_m: float, step_m: float, seed: int) -> BaseGeometry:
+def course(via: Floats, amplitude_m: float, scale_m: float, step_m: float, seed: int) -> shapely.LineString:
     """A natural line through about the positions `via` (k, 2): rounded, then bent by noise of the given amplitude."""
     dense = shapely.segmentize(shapely.LineString(rounded_line(via, 3)), step_m)
     return shapely.transform(dense, lambda xy: warped(xy, amplitude_m, scale_m, 4, seed))
@@ -64,7 +63,8 @@ def noded(lines: Geometries, cuts: tuple[Ints, Floats]) -> tuple[Geometries, Int
     The position of a crossing becomes a vertex, equal to the last bit, of both lines. `cuts`: further lines (c,) to
     cut and where (c, 2).
     """
-    line, at = (np.concatenate(pair) for pair in zip(_crossings(lines), cuts, strict=True))
+    crossed, crossing = _crossings(lines)
+    line, at = np.concatenate([crossed, cuts[0]]), np.concatenate([crossing, cuts[1]])
     xy, owner = shapely.get_coordinates(lines, return_index=True)
     step = np.hypot(*np.diff(xy, axis=0, prepend=xy[:1]).T)
     step[np.diff(owner, prepend=-1) != 0] = 0

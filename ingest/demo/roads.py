@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import shapely
-from shapely.geometry.base import BaseGeometry
 
 from ingest.demo.boundaries import Boundaries
 from ingest.demo.corridors import Corridors
@@ -94,20 +93,22 @@ class _Pieces:
                 stake += length
 
 
-def _bezier(start: Floats, control: Floats, end: Floats) -> BaseGeometry:
+def _bezier(start: Floats, control: Floats, end: Floats) -> shapely.LineString:
     t = np.linspace(0, 1, 9)[:, None]
     curve = (1 - t) ** 2 * start + 2 * t * (1 - t) * control + t**2 * end
     curve[0], curve[-1] = start, end
     return shapely.LineString(curve)
 
 
-def _ramps(motorway: BaseGeometry, lines: Geometries, road_class: Ints) -> tuple[Floats, list[BaseGeometry]]:
+def _ramps(
+    motorway: shapely.LineString, lines: Geometries, road_class: Ints
+) -> tuple[Floats, list[shapely.LineString]]:
     """Interchanges of a motorway with the larger roads it crosses: where ramps leave it (k, 2), and the ramps (k,)."""
     crossed = shapely.STRtree(lines).query(motorway, predicate="crosses")
     order = np.lexsort((crossed, road_class[crossed]))
     taken: list[float] = []
     vertices: list[Floats] = []
-    ramps: list[BaseGeometry] = []
+    ramps: list[shapely.LineString] = []
     for line in lines[crossed[order]]:
         at = shapely.get_parts(motorway & line)[0]
         along = float(shapely.line_locate_point(motorway, at))
@@ -205,11 +206,8 @@ def draw_roads(plan: Plan, fabric: Fabric) -> Roads:
     nodes, main = _connected(shape)
     built = np.zeros(len(slow.first) - 1, dtype=np.bool_)
     built[slow.parent[main[len(fast.shape) :]]] = True
-    table, shape, nodes = (
-        table[main].reset_index(drop=True),
-        shape[main],
-        np.unique(nodes[main], return_inverse=True)[1],
-    )
+    table, shape = table.loc[main].reset_index(drop=True), shape[main]
+    nodes = np.unique(nodes[main], return_inverse=True)[1]
     rank, place = table.pop("rank").to_numpy(), table.pop("place").to_numpy()
     kind = np.where(place >= 0, fabric.settlements.kind[place], VILLAGE)
     urban = (kind == CENTRE) & (place >= 0)

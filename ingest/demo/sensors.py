@@ -214,7 +214,7 @@ def place_sensors(plan: Plan, sites: Sites, district_of: DistrictOf) -> tuple[pd
     inside = district_of(at)
     table["district"] = inside
     kept = pd.notna(inside)
-    table, at = table[kept].reset_index(drop=True), at[kept]
+    table, at = table.loc[kept].reset_index(drop=True), at[kept]
     kinds = {kind.kind: kind for kind in sensor_kinds()}
     table.insert(0, "device_id", [f"D{k + 1:06d}" for k in range(len(table))])
     table.insert(

@@ -138,7 +138,7 @@ def find_spots(plan: Plan, fabric: Fabric, parcels: Parcels, roads: Roads, build
     table = pd.concat([built, *(part for part, _ in parts)], ignore_index=True)
     everywhere = np.concatenate([settlement, parcels.settlement[park], roads.place[street], village])[kept]
     return Spots(
-        table=table[kept].reset_index(drop=True),
+        table=table.loc[kept].reset_index(drop=True),
         points=np.concatenate([buildings.at, park_at, street_at, field_at])[kept],
         settlement=everywhere,
         kind=fabric.settlements.kind[everywhere],

@@ -89,8 +89,12 @@ class Lattice:
 
     def quads(self) -> Floats:
         """Corners of all block places, anticlockwise from south-west: (s, n-1, m-1, 4, 2)."""
-        c = self.corners
-        return np.stack([c[:, :-1, :-1], c[:, 1:, :-1], c[:, 1:, 1:], c[:, :-1, 1:]], axis=3)
+        return _quads(self.corners)
+
+
+def _quads(corners: Floats) -> Floats:
+    c = corners
+    return np.stack([c[:, :-1, :-1], c[:, 1:, :-1], c[:, 1:, 1:], c[:, :-1, 1:]], axis=3)
 
 
 def _corners(plan: Plan, settlements: Settlements, which: Ints, kind: int, shape: tuple[int, int]) -> Floats:
@@ -170,30 +174,29 @@ def _drawn(plan: Plan, settlements: Settlements, site: Site, which: Ints, shape:
     kind = int(settlements.kind[which[0]])
     corners = _corners(plan, settlements, which, kind, shape)
     rng = plan.rng(f"streets {kind} {shape} {which[0]}")
-    lattice = Lattice(kind, which, corners, *(np.empty(0, dtype=np.int64) for _ in range(3)))
-    quads = lattice.quads()
+    quads = _quads(corners)
     inside = _in_district(site, corners, settlements.district[which])
     if kind == VILLAGE:
         wanted = _four(inside) & (rng.random(quads.shape[:3]) < 0.86)
     else:
         wanted = _four(inside) & _extent(plan, settlements, which, quads.mean(3))
-    lattice.blocks = _free(site, quads, wanted)
-    along, across = _beside(lattice.blocks)
+    blocks = _free(site, quads, wanted)
+    along, across = _beside(blocks)
     along_class, across_class = _line_class(kind, shape[1]), _line_class(kind, shape[0])
     # Lanes may be missing inside a neighbourhood; main streets go on over rivers and under motorways.
     along &= (rng.random(along.shape) > _LANE_REMOVED) | (along_class < RESIDENTIAL)
     across &= (rng.random(across.shape) > _LANE_REMOVED) | (across_class[:, None] < RESIDENTIAL)
     wide_along, wide_across = _beside(wanted)
-    i, j = lattice.middle
     main = TERTIARY if kind == TOWN else SECONDARY
     along |= wide_along & (along_class <= main)
     across |= wide_across & (across_class[:, None] <= main)
     if kind == VILLAGE:
-        along[:, :, j], across[:, i, :] = True, True
+        along[:, :, shape[1] // 2], across[:, shape[0] // 2, :] = True, True
     along &= inside[:, :-1] & inside[:, 1:]
     across &= inside[:, :, :-1] & inside[:, :, 1:]
-    lattice.along = np.where(along, along_class, NO_ROAD)
-    lattice.across = np.where(across, across_class[:, None], NO_ROAD)
+    along_rank = np.where(along, along_class, NO_ROAD)
+    across_rank = np.where(across, across_class[:, None], NO_ROAD)
+    lattice = Lattice(kind, which, corners, blocks, along_rank, across_rank)
     _spare_water(lattice, site)
     if kind != VILLAGE:
         _trim(lattice)

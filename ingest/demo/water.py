@@ -89,7 +89,8 @@ def draw_water(plan: Plan, bounds: Boundaries) -> Water:
     """Draw the named water of the facts."""
     city, facts, plane = plan.city, plan.facts, plan.plane
     corners: Floats = np.array([city.bounds[:2], city.bounds[2:]])
-    frame = shapely.buffer(shapely.box(*plane.to_plane(corners).ravel()), -_FRAME_M)
+    west, south, east, north = plane.to_plane(corners).ravel().tolist()
+    frame = shapely.buffer(shapely.box(west, south, east, north), -_FRAME_M)
     lakes = [_lake_shape(lake, plane, plan.seed + k) & frame for k, lake in enumerate(facts.lakes)]
     still = shapely.union_all(lakes) if lakes else shapely.Polygon()
     courses = [course(plane.to_plane(np.array(river.via)), _MEANDER_M[river.kind], 4_200, 140, plan.seed) & bounds.city
@@ -112,4 +113,4 @@ def draw_water(plan: Plan, bounds: Boundaries) -> Water:
         "length_m": [round(float(line.length), 1) for line in courses],
     })  # fmt: skip
     kept = shapely.area(shapes) > 0
-    return Water(areas[kept].reset_index(drop=True), shapes[kept], lines, np.array(courses, dtype=np.object_))
+    return Water(areas.loc[kept].reset_index(drop=True), shapes[kept], lines, np.array(courses, dtype=np.object_))

@@ -30,7 +30,7 @@ from twin.cluster import Cluster
 from twin.database import Database, private_database
 from twin.grid import cells_of_points
 
-SECRET = "known to these tests only: " + "x" * 32
+SECRET = "known to these tests only: " + "x" * 64
 RECORDS = 40
 
 
@@ -84,12 +84,12 @@ def serve(cluster: Cluster) -> Iterator[Served]:
 
 
 @contextmanager
-def serving(database: Database) -> Iterator[str]:
+def serving(database: Database, contracts: Catalog | None = None) -> Iterator[str]:
     """Run the application in uvicorn, in a thread, while the block runs; gives its address."""
     with closing(socket.socket()) as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    app = create_app(database, catalog(), CITY, SECRET)
+    app = create_app(database, contracts or catalog(), CITY, SECRET)
     server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning", access_log=False))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

@@ -4,6 +4,7 @@ import datetime as dt
 import json
 import math
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from twin.database import private_database
 from twin.errors import GeometryError, SourceError
 
 UTC_MOMENT = pl.Datetime("us", "UTC")
-MOMENTS = st.datetimes(min_value=dt.datetime(1, 1, 2), max_value=dt.datetime(9999, 12, 30), timezones=st.just(dt.UTC))
+MOMENTS = st.datetimes(timezones=st.just(dt.UTC))
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
 JSON = st.recursive(
     st.none()
@@ -55,6 +56,7 @@ VALUES: dict[Kind, tuple[SearchStrategy[Any], Any]] = {
 }
 """What a column of each kind may hold, and the type it has in a frame."""
 
+AS_READ = ", ".join(f'"{kind}"::text' if kind == "jsonb" else f'"{kind}"' for kind in VALUES)
 RECORDS = st.lists(
     st.fixed_dictionaries({kind: st.none() | values for kind, (values, _) in VALUES.items()}), max_size=12
 )
@@ -80,23 +82,30 @@ def sent(connection: sa.Connection, columns: list[ColumnType], frame: pl.DataFra
     return list(connection.execute(sa.text(f"select {select} from t order by ctid")))
 
 
+def exact(text: str) -> Any:
+    """JSON with its numbers as they are written, however that is."""
+    return json.loads(text, parse_float=Decimal, parse_int=Decimal)
+
+
 def same(kind: Kind, wrote: Any, read: Any) -> bool:
     if wrote is None or read is None:
         return wrote is read or (kind == "jsonb" and wrote == "null")
     if kind == "jsonb":
-        return json.loads(wrote) == read
+        return exact(wrote) == exact(read)
     if kind in {"float4", "float8"} and math.isnan(wrote):
         return math.isnan(read)
+    if kind == "float4":  # PostgreSQL shows as few digits as tell the number from its neighbours
+        read = float(np.float32(read))
     if kind in {"float4", "float8"}:
         return wrote == read and math.copysign(1, wrote) == math.copysign(1, read)
     return type(wrote) is type(read) and wrote == read
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(records=RECORDS)
 def test_every_value_is_read_back(connection: sa.Connection, records: list[dict[Kind, Any]]) -> None:
     frame = pl.DataFrame(records, schema={kind: dtype for kind, (_, dtype) in VALUES.items()}, orient="row")
-    rows = sent(connection, [ColumnType(kind, kind) for kind in VALUES], frame)
+    rows = sent(connection, [ColumnType(kind, kind) for kind in VALUES], frame, AS_READ)
     assert len(rows) == len(records)
     for record, row in zip(records, rows, strict=True):
         for kind, read in zip(VALUES, row, strict=True):
@@ -184,7 +193,7 @@ def test_wide_rows_count_their_columns(connection: sa.Connection) -> None:
         ("int4", 2**31),
         ("int8", 1.5),
         ("float4", 1e39),
-        ("timestamptz", dt.datetime(2026, 1, 1)),
+        ("timestamptz", dt.datetime.min),  # noqa: DTZ901  (that is what is wrong with it)
     ],
 )
 def test_what_postgresql_cannot_hold_is_refused(kind: Kind, value: object) -> None:

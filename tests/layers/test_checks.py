@@ -64,8 +64,8 @@ label = "tree_id"
 
 [demo]
 frame = "trees"
+where = "age > 100"
 map = { healthy = "healthy" }
-rhythm = { height_m = "steady" }
 """
 GATES = """\
 id = "parks.gates"
@@ -179,7 +179,9 @@ CASES = (
     Case("_sources", 'map = { hoehe = "height_m", laenge = "lon" }', 'map = { hoehe = "height" }', "leads to 'height'"),
     Case("_sources", 'tree_id = "@id"', 'name = "@id"', "osm.map fills 'name', which is not a field"),
     Case("_sources", 'map = { healthy = "healthy" }', 'map = { sick = "healthy" }', "demo.map fills 'sick'"),
-    Case("_sources", 'rhythm = { height_m = "steady" }', 'rhythm = { age = "steady" }', "demo.rhythm fills 'age'"),
+    Case("_demo", 'map = { healthy = "healthy" }', 'map = { healthy = "age >" }', "not an SQL expression"),
+    Case("_demo", 'where = "age > 100"', 'where = "age > ("', "not an SQL expression"),
+    Case("_demo", 'where = "age > 100"', 'format = "tif"', "coverages, and only they"),
     Case("_style", 'circle = { colour = "#009E73" }', 'circle = { colour = "species" }', "neither a hex colour nor"),
     Case("_style", 'label = "tree_id"', 'label = "name"', "label is 'name', which is not a field"),
     # What the model itself refuses.

@@ -68,8 +68,9 @@ def city_api(served_city: str) -> Iterator[httpx.Client]:
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    """Debian's Chromium."""
+def browser(served_city: str) -> Iterator[Browser]:
+    """Debian's Chromium. It closes before the city does: while it is open, this thread belongs to its event loop."""
+    assert served_city
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=_CHROMIUM, args=_FLAGS)
         yield chromium

@@ -1,0 +1,148 @@
+"""Source files of the synthetic city: one for each dataset, as its owner would send it.
+
+All follows from the contract: fields, datum, format. The files then take the way that all files take.
+"""
+
+import datetime as dt
+from collections import Counter
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import shapely
+
+from ingest.demo.city import DemoCity
+from ingest.demo.files import VECTOR, write_table, write_vector
+from ingest.demo.plane import Geometries
+from ingest.demo.records import Maker, Table
+from ingest.demo.terrain import write_relief
+from layers.catalog import Catalog
+from layers.contract import Contract, CoordinateRung, Demo, GeometryRung
+from twin.city import City
+from twin.datum import from_city, parse_datum
+
+__all__ = ["Source", "in_order", "write_sources"]
+
+_CRS = {"wgs84": "EPSG:4326", "cgcs2000": "EPSG:4490"}
+_DBF_BYTES = 10
+_DECIMALS_DEG, _DECIMALS_M = 7, 3
+_LARGEST_DEG = 360
+_BOOLEANS = {True: "是", False: "否"}
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A file with records of a dataset. `datum` is its datum word where the contract leaves it to the file."""
+
+    dataset: str
+    path: Path
+    datum: str | None = None
+
+
+def in_order(catalog: Catalog) -> list[Contract]:
+    """The contracts with a demo section, each after those whose places or records it refers to.
+
+    Raises `graphlib.CycleError` when they refer to each other in a circle.
+    """
+    made = {contract.id: contract for contract in catalog if contract.demo}
+    before = {name: {other for other in _refers_to(made[name]) if other in made} - {name} for name in made}
+    return [made[name] for name in TopologicalSorter(before).static_order()]
+
+
+def write_sources(
+    demo: DemoCity,
+    catalog: Catalog,
+    city: City,
+    folder: Path,
+    *,
+    seed: int,
+    scale: float,
+    now: dt.datetime,
+    datasets: Collection[str] | None = None,
+) -> list[Source]:
+    """Write a file for each dataset with a demo section (or of `datasets`), in the order in which they can be loaded.
+
+    `seed` and `scale` are those of the city; histories end at `now`, which is aware. Raises ContractError and
+    SetupError as `Maker.records` does.
+    """
+    maker = Maker(demo, catalog, city, seed, scale, now)
+    chosen = [contract for contract in in_order(catalog) if datasets is None or contract.id in datasets]
+    return [_write(contract, maker, folder) for contract in chosen]
+
+
+def _refers_to(contract: Contract) -> Iterator[str]:
+    for rung in contract.place.rungs:
+        if rung.by in {"device", "area"}:
+            yield rung.register_
+    if contract.demo:
+        yield contract.demo.frame
+
+
+def _write(contract: Contract, maker: Maker, folder: Path) -> Source:
+    section = contract.demo or Demo(frame="")
+    path = folder / f"{contract.id}.{section.format}"
+    rung = _rung(contract, section)
+    word = getattr(rung, "datum", None)
+    source = Source(contract.id, path, section.datum if word == "per_file" else None)
+    if section.format == "tif":
+        write_relief(path, maker.demo, maker.city, maker.seed)
+        return source
+    table = maker.records(contract)
+    word = source.datum or word
+    frame = table.frame
+    if isinstance(rung, CoordinateRung):
+        frame = frame.with_columns(_coordinates(table, rung, str(word), maker.city))
+    frame = _as_written(frame, section.format, maker.city).rename(_headings(contract, section.format))
+    if isinstance(rung, GeometryRung):
+        write_vector(path, frame, _moved(table.shapes, str(word), maker.city), section.format, _CRS.get(str(word)))
+    else:
+        write_table(path, frame, section.format)
+    return source
+
+
+def _rung(contract: Contract, section: Demo) -> CoordinateRung | GeometryRung | None:
+    """The rung that a file of this format serves; None where the records refer to a register or a cell."""
+    first = contract.place.rungs[0]
+    wanted = GeometryRung if section.format in VECTOR or section.format == "tif" else CoordinateRung
+    rungs = [rung for rung in contract.place.rungs if isinstance(rung, CoordinateRung | GeometryRung)]
+    fitting = [rung for rung in rungs if isinstance(rung, wanted)]
+    if fitting:
+        return fitting[0]
+    return None if first.by in {"device", "area", "cell"} or not rungs else rungs[0]
+
+
+def _coordinates(table: Table, rung: CoordinateRung, word: str, city: City) -> list[pl.Series]:
+    """The two columns of the rung, in its datum."""
+    points = shapely.point_on_surface(table.shapes)
+    x, y = from_city(shapely.get_x(points), shapely.get_y(points), parse_datum(word), city)
+    decimals = _DECIMALS_M if np.abs(x).max() > _LARGEST_DEG else _DECIMALS_DEG
+    return [pl.Series(rung.x, x.round(decimals)), pl.Series(rung.y, y.round(decimals))]
+
+
+def _moved(shapes: Geometries, word: str, city: City) -> Geometries:
+    """Geometries in degrees of the city's SRID, in another datum."""
+    datum = parse_datum(word)
+    return shapely.transform(shapes, lambda xy: np.column_stack(from_city(xy[:, 0], xy[:, 1], datum, city)))
+
+
+def _as_written(frame: pl.DataFrame, format_: str, city: City) -> pl.DataFrame:
+    """Values as the format writes them: moments as ISO 8601 texts with the city's offset, 是 and 否 in workbooks."""
+    moments = pl.selectors.datetime().dt.convert_time_zone(city.zone).dt.strftime("%Y-%m-%dT%H:%M:%S%:z")
+    frame = frame.with_columns(moments)
+    if format_ == "xlsx":
+        return frame.with_columns(pl.selectors.boolean().replace_strict(_BOOLEANS, return_dtype=pl.String))
+    return frame
+
+
+def _headings(contract: Contract, format_: str) -> dict[str, str]:
+    """Field to heading: the Chinese title in workbooks and, as far as it is short enough, in shapefiles."""
+    if format_ not in {"xlsx", "shp"}:
+        return {}
+    titles = Counter(spec.title.zh for spec in contract.fields.values())
+    own = {name: spec.title.zh for name, spec in contract.fields.items() if titles[spec.title.zh] == 1}
+    if format_ == "xlsx":
+        return own
+    return {name: title for name, title in own.items() if len(title.encode("gbk")) <= _DBF_BYTES}
