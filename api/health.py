@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from api.answers import json_response
 from api.context import context_of, strict_parameters
 from twin.access import PUBLIC
-from twin.errors import DatabaseUnavailable
+from twin.errors import DatabaseUnavailable, NotAllowed
 
 __all__ = ["router"]
 
@@ -25,8 +25,11 @@ async def live() -> Response:
 async def ready(request: Request) -> Response:
     """The database answers and holds the catalogue that this process works with. 503 otherwise."""
     context = context_of(request)
-    async with context.database.reading(PUBLIC) as connection:
-        applied = set((await connection.execute(sa.text("select id from twin.contracts"))).scalars())
+    try:
+        async with context.database.reading(PUBLIC) as connection:
+            applied = set((await connection.execute(sa.text("select id from twin.contracts"))).scalars())
+    except NotAllowed:  # a catalogue that was never applied has granted nothing
+        applied = set[str]()
     missing = sorted(context.catalog.contracts.keys() - applied)
     if missing:
         raise DatabaseUnavailable(

@@ -38,7 +38,11 @@ _PAGE_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-cache",
 }
-_ASSET_HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "public, max-age=31536000, immutable"}
+_ASSET_HEADERS = {
+    "Content-Security-Policy": _POLICY,  # a worker obeys the policy of its own script, not that of the page
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "public, max-age=31536000, immutable",
+}
 
 
 @dataclass(frozen=True, slots=True)

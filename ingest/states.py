@@ -95,6 +95,9 @@ _INSERT = """
         tstzrange(:moment, null), :batch, {content_of_s}
     from _staging s join _changes c using (_ordinal)
 """
+_FORGET = """
+    delete from {rows} o where o.branch = 0 and isempty(o.recorded) and o.id in (select id from _staging)
+"""
 _TOUCHED = """
     select s.cell, cast(null as timestamptz) from _staging s join _changes using (_ordinal)
     union select _old_cell, null from _changes union select _old_cell, null from _cuts
@@ -120,6 +123,8 @@ def write_states(connection: sa.Connection, target: Target, frame: pl.DataFrame,
         if part.height:
             more, changed = _merge(connection, target, stamp, dirty, unstated=is_unstated)
             inserted, revised = inserted + more, revised + changed
+    if stated.height and unstated.height:
+        target.run(connection, _FORGET, {})  # what stood for no moment: a record of this batch corrected another
     return Outcome(inserted, revised, dirty)
 
 

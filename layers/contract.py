@@ -230,11 +230,16 @@ class Demo(_Part):
     """What the synthetic city makes for this dataset.
 
     `frame` is a frame of the synthetic city, or the dataset whose records these refer to. `where` and the values of
-    `map` are SQL expressions over its columns and over the fields made before; further names in them are `n` (1, 2 ...),
-    `chance` (uniform in [0, 1), drawn anew for each field), `now`, `began` and `ended` (a time in the last `hours` and
-    one about `lasts` later, null when that is still to come), of tracks `speed` (km/h) and `heading` (degrees), and
-    what the city's devices measure at that time (`pm25`, `flow` ...). Fields without an expression are made from their
-    type, codes and range. The records are written to a file of this `format`, and loaded like any other.
+    `map` are SQL expressions over its columns; those of `map` may also use fields made before and the names
+
+    - `n` (1, 2 ... for the records), `subject` (1, 2 ... for the rows taken), `now`
+    - `chance`: uniform in [0, 1), drawn anew for each field
+    - `began`, `ended`: a time in the last `hours`, and one about `lasts` later, null while that is to come (no streams)
+    - `speed` (km/h), `heading` (degrees clockwise from north): of tracks, which move along the lines of the frame
+    - `pm25`, `flow` ...: what the city's devices measure at that time
+
+    Fields without an expression are made from their type, codes and range. The records are written to a file of this
+    `format`, in the contract's datum, and loaded like any other.
     """
 
     frame: str
@@ -242,7 +247,7 @@ class Demo(_Part):
     count: int | None = Field(
         default=None,
         ge=1,
-        description="rows taken at scale 1: each once at most, of events and tracks any number of times; unset: all once",
+        description="rows taken at scale 1, each once at most, for events and tracks any number of times; unset: all",
     )
     each: int = Field(default=1, ge=1, description="records made for each row taken")
     map: dict[str, str] = Field(default_factory=dict[str, str])

@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from itertools import count
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
+from psycopg import sql
 
 from tests import shared_data
 from twin.cluster import Cluster
@@ -18,7 +20,7 @@ from twin.database import Database, private_database
 if TYPE_CHECKING:
     from tests.api.city import Served
 
-_TEMPLATE = "template_migrated"
+_TEMPLATE = "migrated"
 _numbers = count(1)
 
 
@@ -44,9 +46,35 @@ def home() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def cluster() -> Iterator[Cluster]:
+def _seed() -> Iterator[Path]:
+    """A state folder with a stopped cluster that holds one migrated database: a copy is quicker than a new one."""
+    folder = _make_home()
+    made = Cluster(folder, durable=False)
+    made.start()
+    migrated = private_database(made, _TEMPLATE)
+    migrated.migrate()
+    asyncio.run(migrated.aclose())
+    made.stop()
+    yield folder
+    shutil.rmtree(folder)
+
+
+def _copy_cluster(seed: Path, home: Path) -> None:
+    subprocess.run(["cp", "--archive", str(seed / "postgres"), str(home)], check=True)
+
+
+@pytest.fixture
+def made_home(home: Path, _seed: Path) -> Path:
+    """As `home`, with a cluster that was made before, does not run, and holds the database `migrated`."""
+    _copy_cluster(_seed, home)
+    return home
+
+
+@pytest.fixture(scope="session")
+def cluster(_seed: Path) -> Iterator[Cluster]:
     """A running private cluster of this test process, without crash safety. Do not stop it: use `home` for that."""
     folder = _make_home()
+    _copy_cluster(_seed, folder)
     running = Cluster(folder, durable=False)
     running.start()
     yield running
@@ -54,30 +82,24 @@ def cluster() -> Iterator[Cluster]:
     shutil.rmtree(folder)
 
 
-@pytest.fixture(scope="session")
-def _template(cluster: Cluster) -> str:
-    migrated = private_database(cluster, _TEMPLATE)
-    migrated.migrate()
-    asyncio.run(migrated.aclose())
-    return _TEMPLATE
-
-
 @pytest.fixture
-def database(cluster: Cluster, _template: str) -> Iterator[Database]:
+def database(cluster: Cluster) -> Iterator[Database]:
     """A fresh database with the twin's own tables in it; dropped after the test."""
     name = f"test_{next(_numbers)}"
+    quoted = sql.Identifier(name)
     with _server(cluster) as server:
-        server.execute(f"CREATE DATABASE {name} TEMPLATE {_template} STRATEGY file_copy")
+        create = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy")
+        server.execute(create.format(quoted, sql.Identifier(_TEMPLATE)))
     fresh = private_database(cluster, name)
     yield fresh
     asyncio.run(fresh.aclose())
     with _server(cluster) as server:
-        server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        server.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(quoted))
 
 
 @pytest.fixture(scope="session")
 def served(cluster: Cluster) -> Iterator["Served"]:
-    """A real server over a small loaded city, with its database beside it."""
+    """A real server over a few records of every dataset, with its database beside it."""
     from tests.api.city import serve  # noqa: PLC0415  (the other tests do without a server)
 
     with serve(cluster) as running:
@@ -85,9 +107,23 @@ def served(cluster: Cluster) -> Iterator["Served"]:
 
 
 @pytest.fixture(scope="session")
-def served_city(served: "Served") -> str:
-    """The address of a real server over a small loaded city."""
-    return served.url
+def demo_city(cluster: Cluster) -> Iterator["Served"]:
+    """A real server over the small demonstration city, loaded by the real pipeline, with its database beside it.
+
+    It is one for all tests of a process: do not change it.
+    """
+    from tests.api.city import serve_demo  # noqa: PLC0415
+
+    folder = _make_home()
+    with serve_demo(cluster, folder) as running:
+        yield running
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def served_city(demo_city: "Served") -> str:
+    """The address of the server over the small demonstration city."""
+    return demo_city.url
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
 """The View: which city you look at. Every read takes one."""
 
 import datetime as dt
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from twin.access import PUBLIC, Audience
 from twin.errors import InvalidRequest
@@ -84,7 +84,3 @@ class View:
     def is_current(self) -> bool:
         """Whether this is the main city, now, as known now: the case that indexes and caches are built for."""
         return self.valid_at is None and self.known_at is None and self.branch == MAIN
-
-    def seen_by(self, audience: Audience) -> "View":
-        """The same view for another audience."""
-        return replace(self, audience=audience)

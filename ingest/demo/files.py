@@ -1,24 +1,23 @@
 """Tables with and without geometry -> files, as departments send them."""
 
+import warnings
+from pathlib import Path
+
 import polars as pl
-import pyarrow as pa
 import pyogrio
 import shapely
-from openpyxl import Workbook
-from pathlib import Path
-from typing import Literal
-
 from geopandas import GeoDataFrame, GeoSeries
+from openpyxl import Workbook
+
 from ingest.demo.plane import Geometries
 
-__all__ = ["VECTOR", "Headings", "write_table", "write_vector"]
+__all__ = ["VECTOR", "write_table", "write_vector"]
 
 VECTOR = {"geojson": "GeoJSON", "shp": "ESRI Shapefile", "gpkg": "GPKG", "fgb": "FlatGeobuf", "parquet": "Parquet"}
 """Formats that carry geometry, and what GDAL calls them."""
 
 _GEOMETRY = "geometry"
-_TEXTS = {"是": True, "否": False}
-_LAYER_OPTIONS = {"GeoJSON": {"COORDINATE_PRECISION": "8"}}
+_SHAPEFILE_TYPES = ("Point", "LineString", "Polygon")
 
 
 def write_table(path: Path, frame: pl.DataFrame, format_: str) -> None:
@@ -42,22 +41,23 @@ def write_vector(path: Path, frame: pl.DataFrame, shapes: Geometries, format_: s
         return
     driver = VECTOR[format_]
     columns = frame.with_columns(pl.Series(_GEOMETRY, shapely.to_wkb(shapes), dtype=pl.Binary))
-    pyogrio.write_arrow(
-        columns.to_arrow(compat_level=pl.CompatLevel.oldest()),
-        path,
-        driver=driver,
-        geometry_name=_GEOMETRY,
-        geometry_type=_type(shapes, format_),
-        crs=crs,
-        encoding="GBK" if format_ == "shp" else None,
-        layer_options=_LAYER_OPTIONS.get(driver, {}),
-    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "'crs' was not provided")  # that is how such files come
+        pyogrio.write_arrow(
+            columns.to_arrow(compat_level=pl.CompatLevel.oldest()),
+            path,
+            driver=driver,
+            geometry_name=_GEOMETRY,
+            geometry_type=_type(shapes, format_),
+            crs=crs,
+            encoding="GBK" if format_ == "shp" else None,
+            layer_options={"COORDINATE_PRECISION": "8"} if driver == "GeoJSON" else {},
+        )
 
 
 def _type(shapes: Geometries, format_: str) -> str:
-    kinds = {"Point": 0, "LineString": 1, "Polygon": 2}
-    dimension = int(shapely.get_dimensions(shapes).max())
-    return next(name for name, number in kinds.items() if number == dimension) if format_ == "shp" else "Unknown"
+    """What GDAL is told of the geometries' type: shapefiles are of one, the others take any."""
+    return _SHAPEFILE_TYPES[int(shapely.get_dimensions(shapes).max())] if format_ == "shp" else "Unknown"
 
 
 def _write_workbook(path: Path, frame: pl.DataFrame) -> None:

@@ -31,7 +31,9 @@ def travel(lines: Geometries, vehicle: Ints, epoch_s: Ints, rng: np.random.Gener
     """
     middle_deg = float(np.nanmean(shapely.bounds(lines)[:, [1, 3]]))
     scale = np.array([np.cos(np.radians(middle_deg)), 1.0]) * _METRES_PER_DEGREE
-    flat = shapely.transform(np.where(shapely.get_dimensions(lines) == 1, lines, shapely.point_on_surface(lines)), lambda xy: xy * scale)
+    flat = shapely.transform(
+        np.where(shapely.get_dimensions(lines) == 1, lines, shapely.point_on_surface(lines)), lambda xy: xy * scale
+    )
     length_m, count = shapely.length(flat), len(lines)
     moves = length_m > _STEP_M
     speed_kmh = np.where(moves, rng.uniform(*_SPEED_KMH, count), 0.0)

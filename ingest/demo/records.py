@@ -111,7 +111,9 @@ class Maker:
             table = table.at(np.flatnonzero(mask.to_numpy()))
         height = table.frame.height
         if not height:
-            raise SetupError(f"this synthetic city has nothing to make {contract.id} of.", remedy="Use a larger --scale.")
+            raise SetupError(
+                f"this synthetic city has nothing to make {contract.id} of.", remedy="Use a larger --scale."
+            )
         rows = np.arange(height)
         if section.count is not None:
             wanted, rng = max(_FEWEST, round(section.count * self.scale)), self._rng(contract, "taken")
@@ -189,7 +191,9 @@ def _fitting(contract: Contract, section: Demo, shapes: Geometries) -> Geometrie
         return _points(shapes)
     if wanted is not None and (shapely.get_dimensions(shapes) != wanted).any() and _carries_shapes(contract):
         remedy = "Choose another frame, or give demo.radius_m."
-        raise ContractError(f"the frame {section.frame!r} has no {contract.geometry}s.", where=contract.id, remedy=remedy)
+        raise ContractError(
+            f"the frame {section.frame!r} has no {contract.geometry}s.", where=contract.id, remedy=remedy
+        )
     return shapes
 
 

@@ -7,7 +7,7 @@ import datetime as dt
 from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from graphlib import TopologicalSorter
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +20,10 @@ from ingest.demo.plane import Geometries
 from ingest.demo.records import Maker, Table
 from ingest.demo.terrain import write_relief
 from layers.catalog import Catalog
-from layers.contract import Contract, CoordinateRung, Demo, GeometryRung
+from layers.contract import AreaRung, Contract, CoordinateRung, Demo, DeviceRung, GeometryRung
 from twin.city import City
 from twin.datum import from_city, parse_datum
+from twin.errors import ContractError
 
 __all__ = ["Source", "in_order", "write_sources"]
 
@@ -45,11 +46,15 @@ class Source:
 def in_order(catalog: Catalog) -> list[Contract]:
     """The contracts with a demo section, each after those whose places or records it refers to.
 
-    Raises `graphlib.CycleError` when they refer to each other in a circle.
+    Raises ContractError when they refer to each other in a circle.
     """
     made = {contract.id: contract for contract in catalog if contract.demo}
     before = {name: {other for other in _refers_to(made[name]) if other in made} - {name} for name in made}
-    return [made[name] for name in TopologicalSorter(before).static_order()]
+    try:
+        return [made[name] for name in TopologicalSorter(before).static_order()]
+    except CycleError as error:
+        names = ", ".join(error.args[1])
+        raise ContractError(f"these datasets refer to each other in a circle: {names}.") from error
 
 
 def write_sources(
@@ -75,7 +80,7 @@ def write_sources(
 
 def _refers_to(contract: Contract) -> Iterator[str]:
     for rung in contract.place.rungs:
-        if rung.by in {"device", "area"}:
+        if isinstance(rung, DeviceRung | AreaRung):
             yield rung.register_
     if contract.demo:
         yield contract.demo.frame
@@ -104,14 +109,9 @@ def _write(contract: Contract, maker: Maker, folder: Path) -> Source:
 
 
 def _rung(contract: Contract, section: Demo) -> CoordinateRung | GeometryRung | None:
-    """The rung that a file of this format serves; None where the records refer to a register or a cell."""
-    first = contract.place.rungs[0]
+    """The first rung that a file of this format can serve; None where the records say an id and no more."""
     wanted = GeometryRung if section.format in VECTOR or section.format == "tif" else CoordinateRung
-    rungs = [rung for rung in contract.place.rungs if isinstance(rung, CoordinateRung | GeometryRung)]
-    fitting = [rung for rung in rungs if isinstance(rung, wanted)]
-    if fitting:
-        return fitting[0]
-    return None if first.by in {"device", "area", "cell"} or not rungs else rungs[0]
+    return next((rung for rung in contract.place.rungs if isinstance(rung, wanted)), None)
 
 
 def _coordinates(table: Table, rung: CoordinateRung, word: str, city: City) -> list[pl.Series]:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import rasterio
 import shapely
-from rasterio.features import rasterize
+from rasterio.features import geometry_mask
 from rasterio.transform import from_bounds
 
 from ingest.demo.city import DemoCity
@@ -15,7 +15,7 @@ from twin.city import City
 
 __all__ = ["write_relief"]
 
-_PIXEL_M = 100.0
+_PIXEL_M = 150.0
 _COARSE = 12
 """Pixels between two places whose distance from the water is measured; between them it is interpolated."""
 
@@ -25,21 +25,32 @@ _VOID = -9999.0
 
 
 def write_relief(path: Path, demo: DemoCity, city: City, seed: int) -> None:
-    """Write heights in metres, float32, in the city's SRID, pixels of about 100 m; no value outside the districts."""
+    """Write heights in metres, float32, in the city's SRID, pixels of about 150 m; no value outside the districts."""
     plane = Plane(city)
     land = shapely.unary_union(demo.districts.geometry.to_numpy())
     west, south, east, north = shapely.bounds(land).tolist()
     corners_m = plane.to_plane(np.array([[west, south], [east, north]]))
     width, height = np.ceil((corners_m[1] - corners_m[0]) / _PIXEL_M).astype(int).tolist()
     transform = from_bounds(west, south, east, north, width, height)
-    inside = rasterize([land], (height, width), transform=transform).astype(bool)
+    inside = ~geometry_mask([land], (height, width), transform)
     lon = west + (np.arange(width) + 0.5) * (east - west) / width
     lat = north - (np.arange(height) + 0.5) * (north - south) / height
     xy_m = plane.to_plane(np.column_stack([grid.ravel() for grid in np.meshgrid(lon, lat)])).reshape(height, width, 2)
     heights_m = _heights_m(xy_m, _from_water_m(demo, plane, xy_m), seed)
-    profile = {"driver": "GTiff", "width": width, "height": height, "count": 1, "dtype": "float32", "nodata": _VOID,
-               "crs": f"EPSG:{city.srid}", "transform": transform, "tiled": True, "compress": "deflate"}  # fmt: skip
-    with rasterio.open(path, "w", **profile) as target:
+    with rasterio.open(
+        path,
+        "w",
+        driver="GTiff",
+        width=width,
+        height=height,
+        count=1,
+        dtype="float32",
+        nodata=_VOID,
+        crs=f"EPSG:{city.srid}",
+        transform=transform,
+        tiled=True,
+        compress="deflate",
+    ) as target:
         target.write(np.where(inside, heights_m, _VOID).astype(np.float32), 1)
 
 

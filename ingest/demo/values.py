@@ -1,9 +1,11 @@
-"""Values of a contract's fields: from an SQL expression of its `[demo]` section, or by chance from type, codes and range."""
+"""Values of a contract's fields: from an SQL expression of its `[demo]` section, or by chance."""
 
 import datetime as dt
+from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 from polars.exceptions import PolarsError
 
 from ingest.times import MOMENT, to_date
@@ -24,7 +26,7 @@ def names_in(texts: list[str]) -> set[str]:
 
 
 def evaluated(frame: pl.DataFrame, text: str, contract: Contract) -> pl.Series:
-    """The values (n,) of an SQL expression over a frame of n rows. Raises ContractError when it cannot be worked out."""
+    """Values (n,) of an SQL expression over a frame of n rows. Raises ContractError when it cannot be worked out."""
     try:
         return frame.select(pl.repeat(0, pl.len()).alias(""), value=pl.sql_expr(text))["value"]
     except PolarsError as error:
@@ -56,7 +58,7 @@ def typed(values: pl.Series, name: str, contract: Contract, city: City) -> pl.Se
             case "string":
                 return values.cast(pl.String)
     except PolarsError as error:
-        words = f"the expression does not make a {spec.type}: {str(error).splitlines()[0]}"
+        words = f"the expression does not make the type {spec.type}: {str(error).splitlines()[0]}"
         raise ContractError(words, where=f"{contract.id}: demo.map.{name}") from error
 
 
@@ -82,9 +84,9 @@ def random_values(spec: FieldSpec, count: int, rng: np.random.Generator, now: dt
     return pl.repeat(None, count, dtype=dtype, eager=True)
 
 
-def moments(epoch_s: np.ndarray[tuple[int], np.dtype[np.float64]]) -> pl.Series:
+def moments(epoch_s: NDArray[np.floating[Any] | np.int64]) -> pl.Series:
     """Seconds since 1970 (n,), NaN for none, as moments in UTC."""
-    whole = pl.Series(epoch_s).fill_nan(None).cast(pl.Int64)
+    whole = pl.Series(epoch_s.astype(np.float64)).fill_nan(None).cast(pl.Int64)
     return (whole * 1_000_000).cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
 
 

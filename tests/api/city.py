@@ -1,16 +1,19 @@
-"""A small city behind a real server: a few records of every dataset of the catalogue, written straight into the tables.
+"""Two small cities behind a real server.
 
-For tests of the HTTP interface only. Counts are for tests to read from the database, not to know.
+One has a few records of every dataset, written straight into the tables: for tests of the HTTP interface, whatever the
+data. The other is the demonstration city, loaded as `make demo` loads it: for tests from end to end.
 """
 
 import asyncio
 import datetime as dt
+import logging
 import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -19,6 +22,8 @@ import sqlalchemy as sa
 import uvicorn
 
 from api.app import create_app
+from ingest.demo.load import load_demo
+from ingest.pipeline import Loader
 from layers.catalog import Catalog, catalog
 from layers.contract import Contract, FieldSpec
 from layers.indicators import refresh
@@ -32,6 +37,9 @@ from twin.grid import cells_of_points
 
 SECRET = "known to these tests only: " + "x" * 64
 RECORDS = 40
+DEMO_SCALE, DEMO_SEED = 0.02, 1616
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -72,15 +80,37 @@ def bearer(audience: Audience) -> dict[str, str]:
 
 @contextmanager
 def serve(cluster: Cluster) -> Iterator[Served]:
-    """Make the city in a database of its own, and serve it on a free port of this machine."""
-    database = private_database(cluster, "served")
+    """Write the city of a few records into a database of its own, and serve it on a free port of this machine."""
+    with _applied(cluster, "served") as database:
+        fill(database, catalog())
+        with _answering(database) as served:
+            yield served
+
+
+@contextmanager
+def serve_demo(cluster: Cluster, home: Path) -> Iterator[Served]:
+    """Load the demonstration city, at the smallest scale, into a database of its own, and serve it."""
+    with _applied(cluster, "demo") as database:
+        load_demo(Loader(database, catalog(), CITY, home), scale=DEMO_SCALE, seed=DEMO_SEED, say=_LOG.info)
+        with _answering(database) as served:
+            yield served
+
+
+@contextmanager
+def _applied(cluster: Cluster, name: str) -> Iterator[Database]:
+    """A database with the tables, roles and grants of the catalogue."""
+    database = private_database(cluster, name)
     database.migrate()
     with database.writing() as connection:
         apply(connection, catalog(), CITY)
-    fill(database, catalog())
+    yield database
+    asyncio.run(database.aclose())
+
+
+@contextmanager
+def _answering(database: Database) -> Iterator[Served]:
     with serving(database) as url, httpx.Client(base_url=url, timeout=60) as client:
         yield Served(url, database, catalog(), client)
-    asyncio.run(database.aclose())
 
 
 @contextmanager

@@ -61,21 +61,21 @@ def answers(port: int, process: subprocess.Popen[str], path: str = "/health/live
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_up_serves_and_down_stops(home: Path, workers: int) -> None:
+def test_up_serves_and_down_stops(made_home: Path, workers: int) -> None:
     port = free_port()
-    with up(home, port, "--workers", str(workers)) as process:
+    with up(made_home, port, "--workers", str(workers)) as process:
         assert answers(port, process).json() == {"status": "live"}
         not_ready = answers(port, process, "/health/ready")
         assert not_ready.status_code == 503, "the catalogue is not applied yet"
         assert not_ready.headers["retry-after"]
-        applied = run(home, "catalog", "apply")
+        applied = run(made_home, "catalog", "apply")
         assert applied.returncode == 0, applied.stderr
         assert answers(port, process, "/health/ready").json()["status"] == "ready"
-        assert f"process {process.pid}" in run(home, "status").stdout
-        second = run(home, "up", "--port", str(free_port()))
+        assert f"process {process.pid}" in run(made_home, "status").stdout
+        second = run(made_home, "up", "--port", str(free_port()))
         assert second.returncode == 2
         assert "serves this twin already" in second.stderr
-        stopped = run(home, "down")
+        stopped = run(made_home, "down")
         assert "server" in stopped.stdout
         assert process.wait(timeout=30) == 0
         assert process.stdout is not None
@@ -84,7 +84,7 @@ def test_up_serves_and_down_stops(home: Path, workers: int) -> None:
     assert "0 of" in said
     assert "twin catalog apply" in said
     assert "Traceback" not in said
-    assert not (home / "server.pid").exists()
+    assert not (made_home / "server.pid").exists()
 
 
 def test_a_busy_port_is_refused_in_words(home: Path) -> None:

@@ -33,7 +33,7 @@ class Park(NamedTuple):
 
         async def asked() -> Any:
             try:
-                async with self.database.reading(audience) as connection:
+                async with self.database.reading(audience, timeout_s=60) as connection:
                     return await question(connection)
             finally:
                 await self.database.aclose()

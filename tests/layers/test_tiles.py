@@ -2,12 +2,14 @@
 
 import math
 from collections import Counter
+from functools import cache
 from typing import Any
 
 import mapbox_vector_tile
 import numpy as np
 import pytest
 import sqlalchemy as sa
+from numpy.typing import NDArray
 
 from layers.tilecache import Edition, TileCache
 from layers.tiles import MAX_TILE_BYTES, tile
@@ -20,6 +22,9 @@ from twin.view import Span, View
 
 LON, LAT = 117.3, 34.8
 EXTENT = 4096
+TREES = 200_000
+
+Floats = NDArray[np.float64]
 
 
 def address_of(z: int, lon: float = LON, lat: float = LAT) -> TileAddress:
@@ -51,34 +56,41 @@ def squares(features: list[dict[str, Any]], grid: int) -> set[tuple[int, int]]:
     return found
 
 
-def scattered(number: int, seed: int = 1) -> list[dict[str, Any]]:
-    """Trees over a whole tile of zoom 10, in clusters and alone."""
+@cache
+def spots() -> tuple[Floats, Floats]:
+    """Longitudes and latitudes of 200,000 trees over a whole tile of zoom 10, in a cluster and alone."""
     west, south, east, north = address_of(10).box_deg()
-    random = np.random.default_rng(seed)
-    x = np.where(random.random(number) < 0.7, random.normal(0.3, 0.03, number), random.random(number)) % 1
-    y = np.where(random.random(number) < 0.7, random.normal(0.6, 0.03, number), random.random(number)) % 1
-    return [
-        {
-            "id": f"tree-{at:06}",
-            "tree_id": f"tree-{at:06}",
-            "name": f"树 {at}",
-            "kind": "oak" if at % 2 else "elm",
-            "wkt": f"POINT({west + dx * (east - west):.7f} {south + dy * (north - south):.7f})",
-        }
-        for at, (dx, dy) in enumerate(zip(x.tolist(), y.tolist(), strict=True))
-    ]
+    random = np.random.default_rng(1)
+    x, y = (
+        np.where(random.random(TREES) < 0.7, random.normal(middle, 0.03, TREES), random.random(TREES)) % 1
+        for middle in (0.3, 0.6)
+    )
+    return np.round(west + x * (east - west), 7), np.round(south + y * (north - south), 7)
+
+
+def plant(park: Park, order: str = "at") -> None:
+    """Write the trees of `spots` in one statement."""
+    lon, lat = spots()
+    statement = f"""
+        INSERT INTO parks.trees (id, tree_id, name, kind, valid, recorded, geom)
+        SELECT 'tree-' || at, 'tree-' || at, '树 ' || at, CASE WHEN at % 2 = 1 THEN 'oak' ELSE 'elm' END,
+            '[-infinity,)', '[2026-01-01,)', ST_SetSRID(ST_MakePoint(lon, lat), {CITY.srid})
+        FROM unnest(CAST(:lon AS float8[]), CAST(:lat AS float8[])) WITH ORDINALITY AS spots (lon, lat, at)
+        ORDER BY {order}"""
+    with park.database.writing() as connection:
+        connection.execute(sa.text(statement), {"lon": lon.tolist(), "lat": lat.tolist()})
+        connection.exec_driver_sql("ANALYZE parks.trees")
 
 
 @pytest.fixture(scope="module")
 def forest(shared_park: Park) -> Park:
-    shared_park.put("parks.trees", *scattered(30_000))
+    plant(shared_park)
     return shared_park
 
 
-@pytest.mark.parametrize("z", [15, 16, 18, 22])
+@pytest.mark.parametrize("z", [16, 17, 18, 22])
 def test_a_near_tile_has_every_record(forest: Park, z: int) -> None:
-    west, south, east, north = address_of(10).box_deg()
-    address = address_of(z, west + 0.3 * (east - west), south + 0.6 * (north - south))
+    address = address_of(z, *_centre_of_the_cluster())
     # At the very edge a tile rounds to its raster, and PostGIS compares boxes as 4-byte floats.
     least, most = (_inside(forest, address, 64 / EXTENT + tolerance) for tolerance in (-0.001, 0.001))
     found = [feature["properties"]["id"] for feature in decoded(drawn(forest, "parks.trees", address), "parks.trees")]
@@ -96,11 +108,11 @@ def _inside(park: Park, address: TileAddress, margin: float) -> set[str]:
 
 
 def test_a_feature_has_its_fields_and_a_lasting_number(forest: Park) -> None:
-    address = address_of(16, *_centre_of_the_cluster())
+    address = address_of(17, *_centre_of_the_cluster())
     near = decoded(drawn(forest, "parks.trees", address), "parks.trees")
     assert set(near[0]["properties"]) == {"id", "tree_id", "name", "kind"}, "those that are not null"
     numbers = {feature["properties"]["id"]: feature["id"] for feature in near}
-    above = TileAddress(15, address.x // 2, address.y // 2)
+    above = TileAddress(16, address.x // 2, address.y // 2)
     for feature in decoded(drawn(forest, "parks.trees", above), "parks.trees"):
         assert numbers.get(feature["properties"]["id"], feature["id"]) == feature["id"]
     assert len(set(numbers.values())) == len(numbers)
@@ -112,20 +124,19 @@ def _centre_of_the_cluster() -> tuple[float, float]:
     return west + 0.3 * (east - west), south + 0.6 * (north - south)
 
 
-@pytest.mark.parametrize("z", range(15))
+@pytest.mark.parametrize("z", [0, 5, 8, 9, 10, 11, 12, 13, 14, 15])
 def test_a_far_tile_is_small_and_has_no_blank_part(forest: Park, z: int) -> None:
     address = address_of(z, *_centre_of_the_cluster())
     packed = drawn(forest, "parks.trees", address)
     assert 0 < len(packed) <= MAX_TILE_BYTES
     shown = squares(decoded(packed, "parks.trees"), 32)
+    lon, lat = spots()
     west, south, east, north = address.box_deg()
-    there: set[tuple[int, int]] = set()
-    for row in scattered(30_000):
-        lon, lat = (float(part) for part in row["wkt"][6:-1].split())
-        if west <= lon < east and south < lat <= north:
-            mercator = [math.asinh(math.tan(math.radians(value))) for value in (lat, south, north)]
-            share = (mercator[2] - mercator[0]) / (mercator[2] - mercator[1])
-            there.add((int((lon - west) / (east - west) * 32), int(share * 32)))
+    inside = (west <= lon) & (lon < east) & (south < lat) & (lat <= north)
+    bottom, top = (math.asinh(math.tan(math.radians(edge))) for edge in (south, north))
+    across = (lon[inside] - west) / (east - west)
+    down = (top - np.arcsinh(np.tan(np.radians(lat[inside])))) / (top - bottom)
+    there = set(zip((across * 32).astype(int).tolist(), (down * 32).astype(int).tolist(), strict=True))
     # The grid of thinning has straight rows in degrees and the tile in metres: at its edges they differ by a little.
     neighbours = {(x + dx, y + dy) for x, y in shown for dx in (-1, 0, 1) for dy in (-1, 0, 1)}
     assert there <= neighbours
@@ -133,8 +144,7 @@ def test_a_far_tile_is_small_and_has_no_blank_part(forest: Park, z: int) -> None
 
 
 def test_thinning_does_not_depend_on_the_order_of_storage(park: Park, forest: Park) -> None:
-    rows = scattered(30_000)
-    park.put("parks.trees", *reversed(rows))
+    plant(park, "at DESC")
     address = address_of(10)
     one, other = (drawn(each, "parks.trees", address) for each in (park, forest))
     names = [{f["properties"]["id"] for f in decoded(packed, "parks.trees")} for packed in (one, other)]

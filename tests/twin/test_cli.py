@@ -18,6 +18,7 @@ import twin
 from twin import cli
 from twin.access import FIXED_AUDIENCES, Audience, read_token
 from twin.cluster import Cluster
+from twin.pidfile import PidFile
 from twin.settings import settings
 
 ROOT = Path(__file__).parents[2]
@@ -93,12 +94,20 @@ def run(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtu
                 patch.setenv(name, value)
             with pytest.raises(SystemExit) as end:
                 cli.main()
-        return Outcome(int(end.value.code or 0), *capsys.readouterr())
+        printed = capsys.readouterr()
+        return Outcome(int(end.value.code or 0), printed.out, printed.err)
 
     yield twin_
     settings.cache_clear()
     sys.modules.pop("overlay", None)
     Cluster(home / "state").stop()
+
+
+@pytest.fixture
+def made(made_home: Path) -> None:
+    """The state folder has a database that was made before."""
+    (made_home / "state").mkdir()
+    (made_home / "postgres").rename(made_home / "state" / "postgres")
 
 
 def install_package(site: Path) -> None:
@@ -183,6 +192,7 @@ def test_the_database_starts_is_reached_by_its_address_and_stops(run: Twin, home
     assert "stopped, in" in run("status").out
 
 
+@pytest.mark.usefixtures("made")
 def test_the_demonstration_runs_its_steps_in_order_and_leaves_a_token_per_role(run: Twin, home: Path) -> None:
     result = run("demo")
     assert result.code == 0, result.err
@@ -197,14 +207,15 @@ def test_the_demonstration_runs_its_steps_in_order_and_leaves_a_token_per_role(r
     assert not Cluster(state).status().running  # it was not running before
 
 
+@pytest.mark.usefixtures("made")
 def test_down_stops_the_server_and_the_database(run: Twin, home: Path) -> None:
     run("database", "start")
     path = os.pathsep.join(filter(None, [str(home / "site"), os.environ.get("PYTHONPATH")]))
     command = [sys.executable, "-m", "twin.cli", "up"]
     server = subprocess.Popen(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": path, "SERVE_S": "60"})
     try:
-        deadline = time.monotonic() + 30
-        while not (home / "state" / "server.pid").exists() and time.monotonic() < deadline:
+        deadline = time.monotonic() + 120
+        while PidFile(home / "state").pid() is None and time.monotonic() < deadline:
             time.sleep(0.05)
         assert f"process {server.pid}" in run("status").out
         second = run("up")

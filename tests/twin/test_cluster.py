@@ -9,6 +9,7 @@ import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -21,10 +22,10 @@ from twin.errors import DatabaseUnavailable, SetupError
 ROOT = os.geteuid() == 0
 
 
-def ask(cluster: Cluster, question: str, role: str = OWNER_ROLE, *, tcp: bool = False) -> list[tuple]:
+def ask(cluster: Cluster, question: str, role: str = OWNER_ROLE, *, tcp: bool = False) -> list[tuple[Any, ...]]:
     address = cluster.url(role, tcp=tcp).set(drivername="postgresql").render_as_string(hide_password=False)
     with psycopg.connect(address, autocommit=True) as connection:
-        answer = connection.execute(question)
+        answer = connection.execute(question.encode())
         return answer.fetchall() if answer.description else []
 
 
@@ -100,8 +101,8 @@ def test_many_processes_may_start_it_at_once(home: Path) -> None:
     assert ask(clusters[0], "SELECT 1") == [(1,)]
 
 
-def test_a_killed_server_comes_back_with_what_was_committed(home: Path) -> None:
-    cluster = Cluster(home)
+def test_a_killed_server_comes_back_with_what_was_committed(made_home: Path) -> None:
+    cluster = Cluster(made_home)
     cluster.start()
     ask(cluster, "CREATE TABLE kept AS SELECT generate_series(1, 1000) AS n")
     os.kill(cluster.status().pid or 0, signal.SIGKILL)
@@ -109,8 +110,8 @@ def test_a_killed_server_comes_back_with_what_was_committed(home: Path) -> None:
     assert ask(cluster, "SELECT count(*) FROM kept") == [(1000,)]
 
 
-def test_a_pid_file_that_names_a_stranger_is_no_running_server(home: Path) -> None:
-    cluster = Cluster(home, durable=False)
+def test_a_pid_file_that_names_a_stranger_is_no_running_server(made_home: Path) -> None:
+    cluster = Cluster(made_home, durable=False)
     cluster.start()
     pid_file = cluster.folder / "data" / "postmaster.pid"
     left_behind = pid_file.read_text().splitlines()
@@ -131,8 +132,8 @@ def test_a_pid_file_that_names_a_stranger_is_no_running_server(home: Path) -> No
         stranger.wait()
 
 
-def test_a_taken_port_is_left_to_its_owner(home: Path) -> None:
-    cluster = Cluster(home, durable=False)
+def test_a_taken_port_is_left_to_its_owner(made_home: Path) -> None:
+    cluster = Cluster(made_home, durable=False)
     cluster.start()
     port = cluster.status().port
     cluster.stop()
@@ -159,8 +160,8 @@ def test_a_long_path_gets_a_short_socket(home: Path) -> None:
     deep.mkdir(parents=True)
     cluster = Cluster(deep, durable=False)
     cluster.start()
+    socket_folder = Path(str(cluster.url().query["host"]))
     try:
-        socket_folder = Path(str(cluster.url().query["host"]))
         assert socket_folder.parent == Path("/tmp")  # noqa: S108
         assert stat.S_IMODE(socket_folder.stat().st_mode) == 0o700
         assert ask(cluster, "SELECT 1") == [(1,)]
@@ -209,8 +210,8 @@ def test_looking_at_a_cluster_that_was_never_made_makes_nothing(home: Path) -> N
     assert not (home / "absent").exists()
 
 
-def test_a_server_that_cannot_start_says_why(home: Path) -> None:
-    cluster = Cluster(home, durable=False)
+def test_a_server_that_cannot_start_says_why(made_home: Path) -> None:
+    cluster = Cluster(made_home, durable=False)
     cluster.start()
     ask(cluster, "ALTER SYSTEM SET shared_preload_libraries = 'no_such_library'")
     cluster.stop()
@@ -218,10 +219,8 @@ def test_a_server_that_cannot_start_says_why(home: Path) -> None:
         cluster.start()
 
 
-def test_data_of_a_server_that_is_gone_says_what_to_install(home: Path) -> None:
-    cluster = Cluster(home, durable=False)
-    cluster.start()
-    cluster.stop()
+def test_data_of_a_server_that_is_gone_says_what_to_install(made_home: Path) -> None:
+    cluster = Cluster(made_home, durable=False)
     version = cluster.folder / "data" / "PG_VERSION"
     version.write_text("9\n")
     with pytest.raises(SetupError, match="PostgreSQL 9, which is not installed"):

@@ -113,7 +113,9 @@ def test_forward_is_the_published_formula() -> None:
 
 
 @pytest.mark.parametrize(("forward", "inverse"), [(published_gcj02, gcj02_to_wgs84), (published_bd09, bd09_to_gcj02)])
-def test_inverse_is_exact(forward: Callable[..., tuple[Floats, Floats]], inverse: Callable[..., object]) -> None:
+def test_inverse_is_exact(
+    forward: Callable[..., tuple[Floats, Floats]], inverse: Callable[..., tuple[Floats, Floats]]
+) -> None:
     lon, lat = in_box(200_000)
     # The square root in the formula has an infinite slope here.
     lon[:100] = 105 + np.linspace(-1e-9, 1e-9, 100)

@@ -115,7 +115,7 @@ def test_a_million_vertices_are_refused_without_looking_closer() -> None:
 
 def test_every_row_gets_its_own_fault() -> None:
     rng = np.random.default_rng(5)
-    good = shapely.points(rng.uniform(116.7, 118, 10_000), rng.uniform(34.4, 35.4, 10_000))
+    good = np.asarray(shapely.points(rng.uniform(116.7, 118, 10_000), rng.uniform(34.4, 35.4, 10_000)), dtype=object)
     bad = {17: shapely.Point(0, 0), 4000: None, 9999: shapely.Point(34.8, 117.3), 5: BOW_TIE}
     for row, geometry in bad.items():
         good[row] = geometry

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from pyproj import Geod
+from shapely.geometry.base import BaseGeometry
 
 from twin.errors import GeometryError, InvalidRequest, LimitExceeded
 from twin.grid import (
@@ -47,7 +48,7 @@ def h3_cells(lon: Floats, lat: Floats, resolution: int) -> Cells:
     return np.array([h3.str_to_int(text) for text in texts], dtype=np.int64)
 
 
-def touched(geometry: shapely.Geometry, resolution: int) -> set[int]:
+def touched(geometry: BaseGeometry, resolution: int) -> set[int]:
     """All cells whose outline meets the geometry, by brute force over the cells around its box."""
     west, south, east, north = geometry.bounds
     edge_deg = h3.average_hexagon_edge_length(resolution, unit="m") / 111_000
@@ -58,7 +59,7 @@ def touched(geometry: shapely.Geometry, resolution: int) -> set[int]:
     return {h3.str_to_int(cell) for cell, outline in outlines.items() if outline.intersects(geometry)}
 
 
-def cells_by_geometry(geometries: list[shapely.Geometry], resolution: int) -> list[set[int]]:
+def cells_by_geometry(geometries: list[BaseGeometry], resolution: int) -> list[set[int]]:
     index, cells = cells_of_geometries(np.array(geometries, dtype=object), resolution)
     return [set(cells[index == i].tolist()) for i in range(len(geometries))]
 
@@ -102,11 +103,11 @@ def test_points_must_pair_and_resolutions_exist() -> None:
 # --- geometries -----------------------------------------------------------------------------------------------------
 
 
-def random_shapes(n: int, size_deg: float, *, seed: int) -> list[shapely.Geometry]:
+def random_shapes(n: int, size_deg: float, *, seed: int) -> list[BaseGeometry]:
     """Lines, bands around lines, areas with a hole and small boxes, a few `size_deg` across."""
     rng = np.random.default_rng(seed)
     lon, lat = in_city(n, seed=seed)
-    shapes: list[shapely.Geometry] = []
+    shapes: list[BaseGeometry] = []
     for i, place in enumerate(np.column_stack([lon, lat])):
         line = shapely.LineString(place + rng.normal(0, size_deg, (int(rng.integers(2, 6)), 2)))
         area = shapely.Point(place).buffer(size_deg)
@@ -125,7 +126,11 @@ def test_geometries_have_exactly_the_cells_they_touch(resolution: int, size_deg:
 def test_multi_geometries_have_the_cells_of_their_parts_once() -> None:
     shapes = random_shapes(12, 0.004, seed=3)
     lines, boxes = shapes[0::4], shapes[3::4]
-    points = [shapely.Point(117.3, 34.8), shapely.Point(117.300001, 34.8), shapely.Point(117.4, 34.9)]
+    points: list[BaseGeometry] = [
+        shapely.Point(117.3, 34.8),
+        shapely.Point(117.300001, 34.8),
+        shapely.Point(117.4, 34.9),
+    ]
     for parts, multi in (
         (lines, shapely.MultiLineString(lines)),
         (boxes, shapely.MultiPolygon(boxes)),
@@ -147,7 +152,9 @@ def test_nothing_small_is_without_a_cell() -> None:
     lon, lat = in_city(3000)
     step = np.geomspace(1e-9, 1e-3, 3000)
     boxes = shapely.box(lon, lat, lon + step, lat + step)
-    lines = shapely.linestrings(np.stack([np.column_stack([lon, lat]), np.column_stack([lon + step, lat])], axis=1))
+    lines = np.asarray(
+        shapely.linestrings(np.stack([np.column_stack([lon, lat]), np.column_stack([lon + step, lat])], axis=1))
+    )
     flat = shapely.LineString([(117.3, 34.8), (117.3, 34.8)])
     for geometries in (boxes, lines, np.array([flat, shapely.Point(117.3, 34.8), shapely.Point(117.3, 34.8, 50)])):
         for resolution in (6, 9, 12):
@@ -216,7 +223,8 @@ def test_unusable_geometries_are_refused(shape: shapely.Geometry | None) -> None
 def test_empty_parts_are_no_obstacle() -> None:
     geometry = shapely.from_wkt("MULTIPOINT (EMPTY, (117.3 34.8))")
     assert (
-        cells_of_geometries(np.array([geometry]), 9)[1].tolist() == h3_cells(*np.array([[117.3], [34.8]]), 9).tolist()
+        cells_of_geometries(np.array([geometry]), 9)[1].tolist()
+        == h3_cells(np.array([117.3]), np.array([34.8]), 9).tolist()
     )
     assert cells_of_geometries(np.array([], dtype=object), 9)[1].size == 0
 

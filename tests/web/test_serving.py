@@ -18,10 +18,14 @@ def _asset(city_api: httpx.Client, suffix: str) -> str:
     return found.group(1)
 
 
+def _policy(answer: httpx.Response) -> dict[str, str]:
+    return dict(part.strip().split(" ", 1) for part in answer.headers["content-security-policy"].split(";"))
+
+
 def test_page_allows_nothing_foreign(city_api: httpx.Client) -> None:
     answer = city_api.get("/maps/public")
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
-    policy = dict(part.strip().split(" ", 1) for part in answer.headers["content-security-policy"].split(";"))
+    policy = _policy(answer)
     assert policy["default-src"] == "'self'"
     assert policy["worker-src"] == "'self'"
     assert policy["object-src"] == "'none'"
@@ -63,8 +67,9 @@ def test_every_encoding_holds_the_same_script(city_api: httpx.Client) -> None:
 
 
 def test_worker_and_styles_have_their_types(city_api: httpx.Client, bundle: Path) -> None:
-    worker = next(bundle.rglob("*worker*.mjs")).name
-    assert city_api.get(f"/static/assets/{worker}").headers["content-type"].startswith("text/javascript")
+    worker = city_api.get(f"/static/assets/{next(bundle.rglob('*worker*.mjs')).name}")
+    assert worker.headers["content-type"].startswith("text/javascript")
+    assert _policy(worker)["default-src"] == "'self'", "a worker that may not connect gets no tiles"
     assert city_api.get(_asset(city_api, "css")).headers["content-type"].startswith("text/css")
 
 

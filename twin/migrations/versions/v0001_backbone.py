@@ -8,7 +8,7 @@ from alembic import op
 revision = "0001"
 down_revision = None
 
-# In `public` by name: the schema `twin`, named like the owner, comes first on the owner's search path and on no other's.
+# In `public` by name: the schema `twin`, named like the owner, comes first on the owner's search path, on no other's.
 _STATEMENTS = """
 CREATE EXTENSION IF NOT EXISTS postgis SCHEMA public;
 CREATE EXTENSION IF NOT EXISTS btree_gist SCHEMA public;

@@ -1,0 +1,74 @@
+"""From end to end: the demonstration city, loaded by the real pipeline, through every door."""
+
+import math
+
+import mapbox_vector_tile
+import pytest
+
+from layers.contract import Contract
+from layers.tiles import MAX_TILE_BYTES
+from tests.api.city import Served
+from tests.layers.park import CITY
+from twin.access import Audience, department
+
+
+def reader(contract: Contract) -> Audience:
+    """An audience that may read everything of a dataset: its own department."""
+    return department(contract.system)
+
+
+def records(demo: Served, contract: Contract) -> int:
+    """How many records a dataset has now, counted by PostgreSQL."""
+    if contract.is_stream:
+        return demo.scalar(f"SELECT count(*) FROM {contract.id}__latest")
+    return demo.scalar(f"SELECT count(*) FROM {contract.id} WHERE upper_inf(recorded) AND valid @> now()")
+
+
+def test_every_dataset_holds_what_the_database_counts(demo_city: Served) -> None:
+    empty: list[str] = []
+    for contract in demo_city.catalog:
+        body = demo_city.json(f"/collections/{contract.id}/items", reader(contract), limit=1)
+        assert body["numberMatched"] == records(demo_city, contract), contract.id
+        if contract.demo is not None and not body["features"]:
+            empty.append(contract.id)
+    assert not empty
+
+
+def test_every_dataset_is_on_the_map(demo_city: Served) -> None:
+    z = 7
+    lon, lat = CITY.centre
+    x = int((lon + 180) / 360 * 2**z)
+    y = int((1 - math.asinh(math.tan(math.radians(lat))) / math.pi) / 2 * 2**z)
+    for contract in demo_city.catalog:
+        placed = records(demo_city, contract) and contract.kind != "coverage"
+        path = f"/collections/{contract.id}/tiles/WebMercatorQuad/{z}/{y}/{x}"
+        packed = demo_city.get(path, reader(contract)).content
+        assert len(packed) <= MAX_TILE_BYTES
+        assert bool(packed) == bool(placed), contract.id
+        assert set(mapbox_vector_tile.decode(packed) if packed else ()) <= {contract.id}
+
+
+def test_sums_of_cells_are_those_of_the_records(demo_city: Served) -> None:
+    total = float(demo_city.scalar("SELECT sum(floor_area_m2::text::numeric) FROM housing.buildings"))
+    for resolution in (9, 8, 7, 6):
+        cells = demo_city.json("/indicators/housing.floor_area/cells", resolution=resolution)["cells"]
+        assert sum(cell["value"] for cell in cells) == pytest.approx(total)
+
+
+def test_every_indicator_without_a_window_has_cells(demo_city: Served) -> None:
+    without = [
+        indicator.id
+        for contract, indicator in demo_city.catalog.indicators()
+        if indicator.window is None
+        and records(demo_city, contract)
+        and demo_city.json(f"/indicators/{indicator.id}/cells", reader(contract))["count"] == 0
+    ]
+    assert not without
+
+
+def test_everything_says_that_it_is_synthetic(demo_city: Served) -> None:
+    assert demo_city.json("/")["twin"]["synthetic"]
+    assert "合成数据" in demo_city.get("/", f="html").text
+    for contract in demo_city.catalog:
+        if records(demo_city, contract):
+            assert demo_city.json(f"/collections/{contract.id}", reader(contract))["twin"]["synthetic"], contract.id
