@@ -13,7 +13,7 @@ from layers.contract import Contract
 from twin.errors import SourceError
 from twin.settings import settings
 
-__all__ = ["open_records"]
+__all__ = ["open_records", "unpacked"]
 
 _REMOTE = re.compile(r"^(/vsi|[a-zA-Z][a-zA-Z0-9+.-]+:/)")
 _MAGIC_BYTES = 8
@@ -31,11 +31,28 @@ def open_records(path: Path, contract: Contract, options: ReadOptions | None = N
     return _records(local, contract, replace(options, name=options.name or path.name))
 
 
+def unpacked(path: Path, folder: Path) -> Path:
+    """`path` itself, or, when it is gzip, what is in it, as a file in `folder`.
+
+    Raises SourceError when the gzip file is broken, empty, a bomb or an archive of archives.
+    """
+    if not _magic(path).startswith(GZIP_MAGIC):
+        return path
+    plain = folder / "unpacked"
+    gunzip(path, plain)
+    head = _magic(plain)
+    if not head:
+        raise SourceError("the gzip file is empty.", remedy="Export it again.")
+    if head.startswith((GZIP_MAGIC, *ARCHIVE_MAGIC)):
+        raise SourceError("the gzip file holds another archive.", remedy="Load that one itself.")
+    return plain
+
+
 def _records(path: Path, contract: Contract, options: ReadOptions) -> Iterator[Records]:
     name = options.name or ""
     try:
         with TemporaryDirectory(prefix="citytwin-") as folder:
-            plain = _unpacked(path, Path(folder))
+            plain = unpacked(path, Path(folder))
             shown = name.lower() if plain == path else name.lower().removesuffix(".gz")
             found = held_format(plain, PurePosixPath(shown).suffix)
             yield from found.codec(found.stage(plain, Path(folder), options), contract, options)
@@ -67,20 +84,6 @@ def _local(path: Path) -> Path:
         remedy = "Split it, or raise TWIN_MAX_UPLOAD_MB."
         raise SourceError(f"the file is larger than {limit} MB.", where=where, remedy=remedy)
     return local
-
-
-def _unpacked(path: Path, folder: Path) -> Path:
-    """`path` itself, or, when it is gzip, what is in it."""
-    if not _magic(path).startswith(GZIP_MAGIC):
-        return path
-    plain = folder / "unpacked"
-    gunzip(path, plain)
-    head = _magic(plain)
-    if not head:
-        raise SourceError("the gzip file is empty.", remedy="Export it again.")
-    if head.startswith((GZIP_MAGIC, *ARCHIVE_MAGIC)):
-        raise SourceError("the gzip file holds another archive.", remedy="Load that one itself.")
-    return plain
 
 
 def _magic(path: Path) -> bytes:

@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from layers.contract import Contract, Indicator, seconds
 from layers.grants import may_read
-from layers.indicators import PARTS, bucket_sql, parent_sql, parts_of
+from layers.indicators import PARTS, bucket_sql, counted, parent_sql, parts_of
 from layers.query import Box, Visible, visible
 from layers.tables import indicator_table
 from twin.city import City
@@ -178,15 +178,6 @@ def _in_window(contract: Contract, indicator: Indicator, view: View, city: City,
     return found.where(bucket_sql(indicator, city, found.rows.c.observed_at) == bucket)
 
 
-def _counted(rows: Visible, indicator: Indicator) -> Visible:
-    """The rows that count for an indicator: with a cell, of the values it asks for, and with something measured."""
-    c = rows.rows.c
-    conditions = [sa.cast(c[name], sa.Text).in_(accepted) for name, accepted in indicator.where.items()]
-    if indicator.parsed.field is not None:
-        conditions.append(c[indicator.parsed.field].is_not(None))
-    return rows.where(c.cell.is_not(None), *conditions)
-
-
 async def behind(
     connection: AsyncConnection, contract: Contract, indicator: Indicator, query: CellsQuery, city: City
 ) -> Visible:
@@ -198,7 +189,7 @@ async def behind(
         rows = visible(contract, query.view, city).where(sa.false())
     else:
         rows = visible(contract, query.view, city)
-    return _counted(rows, indicator)
+    return rows.where(*counted(rows.rows, indicator))
 
 
 def values_of(indicator: Indicator, rows: Sequence[Any], cell: NDArray[np.int64]) -> NDArray[np.float64]:

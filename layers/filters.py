@@ -1,6 +1,6 @@
 """CQL2 filters (OGC 21-065r2, text and JSON) -> SQL conditions over the fields of a contract, and nothing else.
 
-Every name is looked up in the contract, every value is a bound parameter, every operator stands in a table below; types
+Every name is looked up in the contract, every value is a bound parameter, every operator stands in a list below; types
 are checked before PostgreSQL sees anything. NULL compares as SQL does: a comparison with it holds for no record.
 """
 
@@ -35,7 +35,7 @@ _TYPES: dict[str, Type] = {
     "datetime": "time",
     "date": "date",
 }
-_COMPARISONS = {"=": "=", "<>": "<>", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
+_COMPARISONS = ("=", "<>", "<", "<=", ">", ">=")
 _ARITHMETIC = ("+", "-", "*", "/")
 _SPATIAL = ("intersects", "contains", "within", "disjoint", "touches", "crosses", "overlaps", "equals")
 
@@ -168,7 +168,7 @@ class _Translator:
 
     def _compared(self, op: str, values: list[_Value]) -> _Value:
         left, right = _same(values, op, {"text", "number", "time", "date", *({"boolean"} if op in {"=", "<>"} else ())})
-        return _Value("boolean", left.sql.op(_COMPARISONS[op], is_comparison=True)(right.sql))
+        return _Value("boolean", left.sql.op(op, is_comparison=True)(right.sql))
 
     def _computed(self, op: str, values: list[_Value]) -> _Value:
         left, right = _same(values, op, {"number"})

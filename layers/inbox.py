@@ -276,7 +276,7 @@ def quarantine_counts(connection: sa.Connection, dataset: str | None = None) -> 
     )
     if dataset is not None:
         query = query.where(c.dataset == dataset)
-    return [QuarantineCount(*row) for row in connection.execute(query.order_by(c.dataset, count.desc(), c.reason))]
+    return [QuarantineCount(*row) for row in connection.execute(query.order_by(c.dataset, count.desc(), c.reason, c.status))]
 
 
 def quarantine_rows(

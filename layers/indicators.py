@@ -16,7 +16,7 @@ from layers.copying import copy_rows
 from layers.tables import dataset_table, indicator_table, latest_table, open_rows
 from twin.city import City
 
-__all__ = ["PARTS", "Dirty", "bucket_sql", "parent_sql", "parts_of", "refresh", "write_parts"]
+__all__ = ["PARTS", "Dirty", "bucket_sql", "counted", "parent_sql", "parts_of", "refresh", "write_parts"]
 
 PARTS = ("n", "total", "smallest", "largest", "squares")
 """The additive parts, in the order of the table."""
@@ -101,16 +101,20 @@ def parts_of(rows: sa.FromClause, contract: Contract, indicator: Indicator, city
     cell, bucket = _place(rows, indicator, city)
     measured = sa.select(
         cell.label("cell"), bucket.label("bucket"), number.label("number"), exact.label("exact")
-    ).where(rows.c.cell.is_not(None))
-    if indicator.parsed.field is not None:
-        measured = measured.where(number.is_not(None))
-    for field, accepted in indicator.where.items():
-        measured = measured.where(sa.cast(rows.c[field], sa.Text()).in_(accepted))
+    ).where(*counted(rows, indicator))
     # The offset keeps PostgreSQL from working out `exact` once for each of its uses.
     m, func = measured.offset(sa.literal_column("0")).subquery("measured").c, sa.func
     sums = func.count(), func.sum(m.exact), func.min(m.number), func.max(m.number), func.sum(m.exact * m.exact)
     labelled = (column.label(name) for column, name in zip(sums, PARTS, strict=True))
     return sa.select(m.cell, m.bucket, *labelled).group_by(m.cell, m.bucket)
+
+
+def counted(rows: sa.FromClause, indicator: Indicator) -> list[Column]:
+    """The conditions that a row counts: it has a cell, the values asked for, and something measured."""
+    conditions: list[Column] = [rows.c.cell.is_not(None)]
+    if indicator.parsed.field is not None:
+        conditions.append(rows.c[indicator.parsed.field].is_not(None))
+    return conditions + [sa.cast(rows.c[name], sa.Text()).in_(values) for name, values in indicator.where.items()]
 
 
 def refresh(

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from twin import errors
+
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("twin", "layers", "ingest", "simulation", "api", "basemaps")
 FILES = sorted(
@@ -82,8 +84,6 @@ def test_version_tops_the_changelog() -> None:
 
 def test_error_tree_is_the_documented_one() -> None:
     """The tree drawn in twin/errors.py names every error of the module, in that order of classes."""
-    from twin import errors
-
     drawn = [line.split("── ")[1].split()[0] for line in (errors.__doc__ or "").splitlines() if "── " in line]
     assert {"TwinError", *drawn} == set(errors.__all__)
     codes = [

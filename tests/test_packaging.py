@@ -46,7 +46,8 @@ def test_wheel_in_a_clean_environment(wheel: Path, tmp_path: Path) -> None:
     # The dependencies are lent by the test environment, without its editable install of this tree.
     lent = next(Path(sys.prefix).glob("lib/python*/site-packages"))
     script = (
-        "import sys; sys.path.append(sys.argv[1]); sys.meta_path = [f for f in sys.meta_path if 'editable' not in repr(f)];"
+        "import sys; sys.path.append(sys.argv[1]);"
+        "sys.meta_path = [finder for finder in sys.meta_path if 'editable' not in repr(finder)];"
         "import twin, layers, api, ingest, basemaps, simulation;"
         "from layers.catalog import catalog; from twin.city import city;"
         "print(twin.__file__, len(catalog()), city().code)"

@@ -10,6 +10,7 @@ import pyarrow as pa
 from polars.exceptions import PolarsError
 from pyarrow import parquet
 
+from ingest.codecs.arrow import framed
 from ingest.codecs.records import GEOMETRY, ReadOptions, Records, numbered
 from ingest.codecs.shapes import crs_word, shaped
 from layers.contract import Contract
@@ -33,13 +34,11 @@ def read(path: Path, contract: Contract, options: ReadOptions) -> Iterator[Recor
             column, crs = _geometry((meta.metadata or {}).get(b"geo"), schema.names)
             first = 1
             for batch in source.iter_batches(options.batch_rows):
-                # Without the metadata of the fields, geometry is plain bytes.
-                frame = pl.DataFrame(pa.RecordBatch.from_arrays(batch.columns, names=schema.names))
-                yield _records(numbered(frame, first), column, crs)
+                yield _records(numbered(framed(batch.columns, schema.names), first), column, crs)
                 first += batch.num_rows
             if first == 1:
-                frame = pl.DataFrame(pa.Table.from_arrays(schema.empty_table().columns, names=schema.names))
-                yield _records(numbered(frame, 1), column, crs)
+                empty = pa.RecordBatch.from_pylist([], schema=schema)
+                yield _records(numbered(framed(empty.columns, schema.names), 1), column, crs)
     except (pa.ArrowException, OSError, ValueError, PolarsError) as error:
         raise SourceError(f"the Parquet file is broken: {error}.", remedy="Export it again.") from error
 
@@ -72,4 +71,4 @@ def _geometry(text: bytes | None, names: list[str]) -> tuple[str | None, str | N
 def _records(frame: pl.DataFrame, column: str | None, crs: str | None) -> Records:
     if column is None:
         return Records(frame, crs)
-    return shaped(frame.rename({column: GEOMETRY}).cast({GEOMETRY: pl.Binary}), crs, trusted=False)
+    return shaped(frame.rename({column: GEOMETRY}).cast({GEOMETRY: pl.Binary}), crs)

@@ -26,7 +26,7 @@ from twin.city import City
 from twin.datum import parse_datum, to_city
 from twin.errors import SourceError
 from twin.geometry import inside
-from twin.grid import cells_of_points
+from twin.grid import cells_of_points, parents
 
 __all__ = ["CellValues", "Coverage", "cell_values", "read", "read_coverage"]
 
@@ -38,6 +38,9 @@ _LARGEST_BLOCK_BYTES = 512 << 20
 _WINDOW_PIXELS = 1 << 22
 _MERGED_WINDOWS = 16
 _EDGE_VERTICES = 16
+
+# In metres or degrees, whichever the CRS has: no projection of a city goes beyond, no raster is smaller.
+_FARTHEST, _NARROWEST = 1e9, 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +55,16 @@ class Coverage:
     transform: Affine
 
     @property
-    def footprint(self) -> shapely.Polygon:
-        """The outline in the raster's CRS; its edges have vertices enough to stay in place in another."""
+    def corners(self) -> Floats:
+        """The x and y (4, 2) of the outer corners, around the raster."""
         across = np.array([0, self.width, self.width, 0], dtype=np.float64)
         down = np.array([0, 0, self.height, self.height], dtype=np.float64)
-        outline = shapely.Polygon(np.column_stack(self.position(across, down)))
+        return np.column_stack(self.position(across, down))
+
+    @property
+    def footprint(self) -> shapely.Polygon:
+        """The outline in the raster's CRS; its edges have vertices enough to stay in place in another."""
+        outline = shapely.Polygon(self.corners)
         return shapely.segmentize(outline, outline.length / (4 * _EDGE_VERTICES))
 
     def position(self, across: Floats, down: Floats) -> tuple[Floats, Floats]:
@@ -127,23 +135,28 @@ def read_coverage(path: Path, band: str | None = None) -> Coverage:
         rows, columns = source.block_shapes[number - 1]
         if rows * columns * np.dtype(source.dtypes[number - 1]).itemsize > _LARGEST_BLOCK_BYTES:
             raise SourceError("the raster's blocks are too large.", remedy="Rewrite it: gdal_translate -co TILED=YES.")
-        return Coverage(path, number, crs, source.width, source.height, source.transform)
+        coverage = Coverage(path, number, crs, source.width, source.height, source.transform)
+    if not (np.abs(coverage.corners) < _FARTHEST).all() or np.ptp(coverage.corners, axis=0).min() < _NARROWEST:
+        raise SourceError("the raster says that it lies nowhere on Earth.", remedy="Georeference it again.")
+    return coverage
 
 
 def cell_values(coverage: Coverage, resolution: int, city: City) -> CellValues:
     """What the pixels whose centres lie in each H3 cell of the city add up to, by windows of bounded memory.
 
-    Pixels without a value or with their centre outside the city's bounds count nowhere. Raises SourceError when the
-    file is broken, DatumError when its CRS cannot be converted exactly.
+    Pixels without a value or with their centre outside the city's bounds count nowhere. Cells are parents of the city's
+    finest, as those of records are, so that a pixel and a record at the same place are in the same cell. Raises
+    SourceError when the file is broken, DatumError when its CRS cannot be converted exactly.
     """
     datum = parse_datum(coverage.crs)
+    finest = max(resolution, city.resolutions.finest)
     parts: list[CellValues] = []
     for x, y, values in coverage.pixels():
         lon, lat = to_city(x, y, datum, city)
         kept = inside(lon, lat, city.bounds)
-        cells, values = cells_of_points(lon[kept], lat[kept], resolution), values[kept]  # noqa: PLW2901
-        once = np.ones(cells.size, dtype=np.int64)
-        parts.append(_merged([CellValues(cells, once, values, values, values, values * values)]))
+        cells = parents(cells_of_points(lon[kept], lat[kept], finest), resolution)
+        once, pixels = np.ones(cells.size, dtype=np.int64), values[kept]
+        parts.append(_merged([CellValues(cells, once, pixels, pixels, pixels, pixels * pixels)]))
         if len(parts) == _MERGED_WINDOWS:
             parts = [_merged(parts)]
     return _merged(parts)

@@ -7,11 +7,9 @@ from pathlib import Path
 import polars as pl
 
 from layers.contract import Contract
+from layers.places.fix import GEOMETRY
 
 __all__ = ["GEOMETRY", "ROW", "Codec", "ReadOptions", "Records", "Unreadable", "numbered", "unreadable"]
-
-GEOMETRY = "__geometry"
-"""Column of the geometry a format itself carries: WKB, two dimensions, straight segments, no SRID; null is none."""
 
 ROW = "__row"
 """Column of the number of a record in its source, counted from 1."""

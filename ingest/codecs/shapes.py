@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from pyproj import CRS
 from pyproj.exceptions import CRSError
 
+from ingest.codecs.nesting import nests_deeply
 from ingest.codecs.records import GEOMETRY, ROW, Records, unreadable
 from twin.errors import SourceError
 
@@ -17,6 +18,7 @@ Geometries = NDArray[np.object_]
 _PLAIN = [b"\x01" + code.to_bytes(4, "little") for code in range(1, 8)]
 """First bytes of little-endian WKB of the seven types of OGC Simple Features in two dimensions."""
 
+_COLLECTIONS = range(4, 8)
 _CURVES = range(8, 18)
 """Types of ISO 13249-3 beyond those seven; Z and M add 1000 and 2000."""
 
@@ -46,35 +48,28 @@ def crs_word(definition: object) -> str | None:
 
 def curved(series: pl.Series) -> pl.Series:
     """Mask of the WKB geometries that hold curves or surfaces shapely does not know."""
-    code = series.bin.slice(1, 4)
-    types = code.bin.reinterpret(dtype=pl.UInt32, endianness="little")
-    swapped = code.bin.reinterpret(dtype=pl.UInt32, endianness="big")
-    big = series.bin.starts_with(b"\x00").fill_null(value=False)
-    # EWKB marks Z, M and SRID in the three highest bits.
-    base = (swapped.zip_with(big, types) % (1 << 29)) % 1000
-    return base.is_between(_CURVES.start, _CURVES.stop - 1).fill_null(value=False)
+    return _is_of(series, _CURVES)
 
 
-def flat(series: pl.Series, *, trusted: bool) -> tuple[pl.Series, dict[int, str]]:
-    """WKB in two dimensions, and why for the positions where it cannot be read (null there).
-
-    `trusted` WKB comes from a library that made it: it is parsed only where it has a third dimension.
-    """
-    heads = series.bin.slice(0, 5)
-    if trusted and heads.drop_nulls().is_in(_PLAIN).all():
-        return series, {}
-    bad = curved(series)
-    why = dict.fromkeys(bad.arg_true().to_list(), "its geometry has curves; make them straight segments")
+def flat(series: pl.Series) -> tuple[pl.Series, dict[int, str]]:
+    """Any WKB in two dimensions, and why for the positions where it cannot be read (null there)."""
+    why = dict.fromkeys(curved(series).arg_true().to_list(), "its geometry has curves; make them straight segments")
+    collections = _is_of(series, _COLLECTIONS).arg_true()
+    if not collections.is_empty():
+        deep = collections.filter(pl.Series(nests_deeply(series.gather(collections))))
+        why |= dict.fromkeys(deep.to_list(), "its geometry has too many collections in one another")
     if why:
-        series = series.set(bad, None)
+        series = series.scatter(list(why), None)
     geometries = _parsed(np.array(series.to_list(), dtype=object))
     broken = np.flatnonzero(series.is_not_null().to_numpy() & shapely.is_missing(geometries))
-    return wkb(geometries), why | dict.fromkeys(broken.tolist(), "its geometry cannot be read")
+    why |= dict.fromkeys(broken.tolist(), "its geometry cannot be read")
+    as_is = not why and series.bin.slice(0, 5).drop_nulls().is_in(_PLAIN).all()
+    return (series if as_is else wkb(geometries)), why
 
 
-def shaped(frame: pl.DataFrame, crs: str | None, *, trusted: bool) -> Records:
+def shaped(frame: pl.DataFrame, crs: str | None) -> Records:
     """Records of a frame with GEOMETRY as any WKB: what cannot be made flat is unreadable."""
-    shapes, faults = flat(frame[GEOMETRY], trusted=trusted)
+    shapes, faults = flat(frame[GEOMETRY])
     bad = [unreadable(frame[ROW][at], str(frame.drop(GEOMETRY).row(at)), why) for at, why in sorted(faults.items())]
     good = frame.with_columns(shapes.alias(GEOMETRY)).filter(~pl.col(ROW).is_in([one.row for one in bad]))
     return Records(good, crs, tuple(bad))
@@ -86,10 +81,22 @@ def wkb(geometries: Geometries | shapely.Geometry) -> pl.Series:
     return pl.Series(texts.tolist(), dtype=pl.Binary)
 
 
+def _is_of(series: pl.Series, types: range) -> pl.Series:
+    """Mask of the WKB geometries of these types, whichever their dimensions and byte order."""
+    code = series.bin.slice(1, 4)
+    little = code.bin.reinterpret(dtype=pl.UInt32, endianness="little")
+    swapped = code.bin.reinterpret(dtype=pl.UInt32, endianness="big")
+    big = series.bin.starts_with(b"\x00").fill_null(value=False)
+    # EWKB marks Z, M and SRID in the three highest bits.
+    base = (swapped.zip_with(big, little) % (1 << 16)) % 1000
+    return base.is_between(types.start, types.stop - 1).fill_null(value=False)
+
+
 def _parsed(texts: Geometries) -> Geometries:
     """Geometries of WKB texts (n,), None for what cannot be read."""
     try:
-        return np.atleast_1d(shapely.from_wkb(texts, on_invalid="ignore"))
+        with np.errstate(invalid="ignore"):  # NaN among the coordinates
+            return np.atleast_1d(shapely.from_wkb(texts, on_invalid="ignore"))
     except NotImplementedError:  # a curve inside a collection stops the whole call
         return np.array([_one(text) for text in texts], dtype=object)
 

@@ -14,6 +14,7 @@ import pyogrio
 from polars.exceptions import PolarsError
 from pyogrio import raw
 
+from ingest.codecs.arrow import framed
 from ingest.codecs.dbase import Dbase
 from ingest.codecs.records import GEOMETRY, ReadOptions, Records, numbered
 from ingest.codecs.shapes import crs_word, curved, shaped
@@ -102,14 +103,11 @@ def _batches(
         known = Headings(contract).known([number]) > 0
         opened = _Opened(path, layer, crs_word(meta["crs"]), number if known else None)
         for batch in reader:
-            batch.validate(full=True)  # polars trusts what it is given, and ends the process where that is wrong
-            # Without the metadata of the fields, geometry is plain bytes.
-            frame = pl.DataFrame(pa.RecordBatch.from_arrays(batch.columns, names=names))
-            yield opened.records(numbered(frame, first))
+            yield opened.records(numbered(framed(batch.columns, names), first))
             first += batch.num_rows
         if first == 1:
-            frame = pl.DataFrame(pa.Table.from_arrays(reader.schema.empty_table().columns, names=names))
-            yield opened.records(numbered(frame, 1))
+            empty = pa.RecordBatch.from_pylist([], schema=reader.schema)
+            yield opened.records(numbered(framed(empty.columns, names), 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +124,7 @@ class _Opened:
         if GEOMETRY in frame.columns:
             frame = frame.with_columns(self._straightened(frame[GEOMETRY], frame[_NUMBER]).alias(GEOMETRY))
         frame = frame.rename({_NUMBER: self.number}) if self.number else frame.drop(_NUMBER)
-        return shaped(frame, self.crs, trusted=True) if GEOMETRY in frame.columns else Records(frame, self.crs)
+        return shaped(frame, self.crs) if GEOMETRY in frame.columns else Records(frame, self.crs)
 
     def _straightened(self, shapes: pl.Series, numbers: pl.Series) -> pl.Series:
         """The geometries, with the straight segments that GDAL makes of curves: one for 4 degrees of an arc."""

@@ -24,7 +24,12 @@ _CELLS = 45_000
 _SOFT = 0.12
 """Reach of the blending of fields, in sides of a square of a district's mean area."""
 _AREA_ERROR = 0.008
-_ROUNDS = 90
+_ROUNDS, _COARSE_ROUNDS = 80, 20
+_GAIN, _LEAST_GAIN = 0.4, 0.04
+_WAY = (1 / 3, 2 / 3, 1.0)
+"""Anchors on the way from a district's seat to each of its towns: they keep the district in one piece."""
+_RIM_SOFT = 2.0
+"""The blending at the city's outer border reaches farther, so that no wedge of foreign land divides two districts."""
 _MARGIN = 0.8
 """The mesh reaches this many radii of the largest district beyond the outermost anchors."""
 
@@ -73,7 +78,7 @@ def _spread(seat: Floats, radius_m: float, count: int, taken: Floats, rng: np.ra
 
 
 def _town_seats(plan: Plan, seats: Floats, rng: np.random.Generator) -> tuple[list[Floats], list[Floats]]:
-    """Seats of the towns of each district, and its anchors: the same, or drawn ones where it has no towns."""
+    """Seats of the towns of each district, and its anchors: on the way to these, or to drawn ones without towns."""
     known = {town.code: town.at for town in plan.facts.town_seats}
     seats_of: list[Floats] = []
     anchors: list[Floats] = []
@@ -88,7 +93,7 @@ def _town_seats(plan: Plan, seats: Floats, rng: np.random.Generator) -> tuple[li
             found = plan.plane.to_plane(np.array([known[town.code] for town in district.towns]))
         else:
             found = _spread(seats[index], radius, max(len(district.towns), 6), others, rng)
-        anchors.append(np.vstack([found, seats[index]]))
+        anchors.append(np.vstack([seats[index], *(seats[index] + share * (found - seats[index]) for share in _WAY)]))
         seats_of.append(found[: len(district.towns)])
     return seats_of, anchors
 
@@ -106,22 +111,29 @@ def _field(at: Floats, anchors: Floats, soft_m: float) -> Floats:
 
 def _labels(weighted: Floats, soft_m: float) -> Ints:
     """The label with the lowest weighted field (n, d); OUTSIDE where even the blend of all fields is positive."""
-    return np.where(_blend(weighted, soft_m) < 0, weighted.argmin(1), OUTSIDE)
+    return np.where(_blend(weighted, _RIM_SOFT * soft_m) < 0, weighted.argmin(1), OUTSIDE)
 
 
 def _tuned(mesh: Honeycomb, fields: Floats, target_m2: Floats, soft_m: float) -> Ints:
-    """Labels of the cells (n,) whose areas are the targets (d,), by adjusting one weight a district."""
+    """Labels of the cells (n,) whose areas are the targets (d,), by adjusting one weight a district.
+
+    The step of a weight grows while its error keeps its sign and shrinks when it changes (after Riedmiller and Braun
+    1993).
+    """
     weight = target_m2 / np.pi / 4
+    gain, before = np.full(len(target_m2), _GAIN), np.zeros(len(target_m2))
     labels = np.empty(0, dtype=np.int64)
     for turn in range(_ROUNDS):
         labels = _labels(fields - weight, soft_m)
-        close = turn > _ROUNDS // 2
+        close = turn > _COARSE_ROUNDS
         labels = tidied(mesh, labels) if close else labels
         area = np.bincount(labels[labels != OUTSIDE], mesh.area_m2[labels != OUTSIDE], minlength=len(target_m2))
         error = area / target_m2 - 1
         if close and np.abs(error).max() < _AREA_ERROR:
             return labels
-        weight = weight - np.clip(error, -0.6, 0.6) * target_m2 / np.pi * (0.25 if close else 0.35)
+        gain = np.clip(np.where(error * before < 0, 0.6 * gain, 1.25 * gain), _LEAST_GAIN, _GAIN)
+        weight = weight - gain * np.clip(error, -0.6, 0.6) * target_m2 / np.pi
+        before = error
     raise SetupError("the district areas cannot be reached around these seats.",
                      remedy="Check seats and areas in the city profile.")  # fmt: skip
 

@@ -142,7 +142,7 @@ class Maker:
     def _measured(self, contract: Contract, names: set[str], rows: Ints, epoch_s: Ints) -> dict[str, pl.Series]:
         """What the device of each row reads at its time, by the names of the rhythms."""
         clock = local(moments(epoch_s), self.city).to_numpy()
-        device = zlib.crc32(contract.id.encode()) + rows
+        device = zlib.crc32(f"{self.seed} {contract.id}".encode()) + rows
         return {name: pl.Series(value(name, clock, device)) for name in sorted(names & rhythms().keys())}
 
     def _fields(self, contract: Contract, section: Demo, known: pl.DataFrame, at: pl.Series) -> pl.DataFrame:

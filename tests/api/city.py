@@ -99,7 +99,7 @@ def serve_demo(cluster: Cluster, home: Path) -> Iterator[Served]:
 @contextmanager
 def _applied(cluster: Cluster, name: str) -> Iterator[Database]:
     """A database with the tables, roles and grants of the catalogue."""
-    database = private_database(cluster, name)
+    database = private_database(cluster, name, timeout_s=60)
     database.migrate()
     with database.writing() as connection:
         apply(connection, catalog(), CITY)

@@ -66,8 +66,8 @@ def test_cells_add_up_to_the_pixels(
     expected: dict[int, list[float]] = {}
     for (row, column), value in np.ndenumerate(values):
         if value != -9999 and np.isfinite(value):
-            cell = h3.latlng_to_cell(NORTH - (row + 0.5) * STEP, WEST + (column + 0.5) * STEP, 9)
-            expected.setdefault(h3.str_to_int(cell), []).append(value)
+            cell = h3.latlng_to_cell(NORTH - (row + 0.5) * STEP, WEST + (column + 0.5) * STEP, 10)
+            expected.setdefault(h3.str_to_int(h3.cell_to_parent(cell, 9)), []).append(value)
     assert found.cells.tolist() == sorted(expected)
     groups = [np.array(expected[cell]) for cell in found.cells.tolist()]
     assert found.n.tolist() == [group.size for group in groups]
@@ -115,6 +115,9 @@ def test_band_is_chosen(tmp_path: Path) -> None:
     [
         ({"crs": None}, "does not say its coordinate system"),
         ({"transform": rasterio.Affine.identity()}, "does not say where it lies"),
+        ({"transform": rasterio.Affine(np.nan, 0, 117, 0, -0.1, 34)}, "nowhere on Earth"),
+        ({"transform": rasterio.Affine(1e200, 0, 117, 0, -1e200, 34)}, "nowhere on Earth"),
+        ({"transform": rasterio.Affine(1e-300, 0, 117, 0, -1e-300, 34)}, "nowhere on Earth"),
     ],
 )
 def test_rasters_without_a_place_are_refused(tmp_path: Path, profile: dict[str, Any], words: str) -> None:

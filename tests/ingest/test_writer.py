@@ -20,7 +20,8 @@ from ingest.pgcopy import point_ewkb
 from ingest.writer import Written, write
 from layers.catalog import Catalog
 from layers.contract import Contract
-from layers.tables import dataset_table, latest_table
+from layers.indicators import refresh
+from layers.tables import dataset_table, indicator_table, latest_table
 from tests.layers.park import CITY, made, park_catalog
 from twin.cluster import Cluster
 from twin.database import Database, private_database
@@ -63,10 +64,14 @@ class Shelf:
     clock: dt.datetime = field(default_factory=lambda: at(0))
 
     def put(self, *rows: Mapping[str, Any]) -> Written:
-        """Write rows in a transaction of their own, a minute after the write before."""
-        self.clock += dt.timedelta(minutes=1)
+        """Write rows in a transaction of their own."""
         with self.database.writing() as connection:
-            return write(connection, self.contract, CITY, rows_of(self.contract, *rows), 1, self.clock)
+            return self.write(connection, *rows)
+
+    def write(self, connection: sa.Connection, *rows: Mapping[str, Any]) -> Written:
+        """Write rows, a minute after the write before."""
+        self.clock += dt.timedelta(minutes=1)
+        return write(connection, self.contract, CITY, rows_of(self.contract, *rows), 1, self.clock)
 
     def ask(self, question: str, **values: Any) -> list[Any]:
         """The lines of an answer; `{rows}` and `{latest}` are the tables."""
@@ -400,6 +405,30 @@ def test_observations_in_any_order_leave_the_same(air: Shelf, seed: int) -> None
         assert air.known("subject, observed_at, dust", moment) == expected
     newest = {sensor: (observed, said[sensor, observed]) for sensor, observed in sorted(said)}
     assert air.ask("select subject, observed_at, dust from {latest} order by 1") == [(s, *v) for s, v in newest.items()]
+
+
+@pytest.mark.parametrize("name", ["trees", "air"])
+def test_indicators_are_right_after_any_writes(shelves: Any, name: str) -> None:
+    shelf, rng = shelves(name), np.random.default_rng(4)
+    made_up = {
+        "trees": lambda n: tree(f"t{n % 40}", float(n), lon=117.2 + rng.integers(9) / 100, healthy=n % 2 == 0),
+        "air": lambda n: dust(f"s{n % 40}", int(rng.integers(40)), float(n), lon=117.2 + rng.integers(9) / 100),
+    }[name]
+    for size in (60, 1, 1, 5, 40, 2):
+        rows = {row["id"]: row for row in (made_up(int(n)) for n in rng.integers(0, 1_000, size))}
+        with shelf.database.writing() as connection:
+            written = shelf.write(connection, *rows.values())
+            refresh(connection, shelf.contract, CITY, written.dirty, at=written.recorded_at)
+            partly = _parts(connection, shelf.contract)
+            refresh(connection, shelf.contract, CITY, None, at=written.recorded_at)
+            assert partly == _parts(connection, shelf.contract)
+
+
+def _parts(connection: sa.Connection, contract: Contract) -> list[Any]:
+    tables = [indicator_table(own) for own in contract.indicators]
+    return [
+        sorted(connection.scalars(sa.text(f'select it::text from indicators."{table.name}" it'))) for table in tables
+    ]
 
 
 LOADER = """

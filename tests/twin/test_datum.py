@@ -356,8 +356,12 @@ def test_threads_agree(city: City) -> None:
     words = ["gcj02", "bd09", "cgcs2000-3deg-117", "epsg:32650"] * 6
     lon, lat = np.linspace(116.8, 117.9, 40_000), np.linspace(34.4, 35.3, 40_000)
     inputs = {word: from_city(lon, lat, parse_datum(word), city) for word in set(words)}
+
+    def back_again(word: str) -> tuple[Floats, Floats]:
+        return to_city(*inputs[word], parse_datum(word), city)
+
     with ThreadPoolExecutor(4) as pool:
-        for back in pool.map(lambda word: to_city(*inputs[word], parse_datum(word), city), words):
+        for back in pool.map(back_again, words):
             assert metres(lon, lat, *back).max() < 1e-6
 
 

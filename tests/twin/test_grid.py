@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from functools import partial
 
 import h3
 import numpy as np
@@ -132,9 +133,9 @@ def test_multi_geometries_have_the_cells_of_their_parts_once() -> None:
         shapely.Point(117.4, 34.9),
     ]
     for parts, multi in (
-        (lines, shapely.MultiLineString(lines)),
-        (boxes, shapely.MultiPolygon(boxes)),
-        (points, shapely.MultiPoint(points)),
+        (lines, shapely.multilinestrings(lines)),
+        (boxes, shapely.multipolygons(boxes)),
+        (points, shapely.multipoints(points)),
     ):
         index, cells = cells_of_geometries(np.array([multi]), 9)
         assert set(cells.tolist()) == set().union(*cells_by_geometry(parts, 9))
@@ -266,7 +267,7 @@ def test_a_coarser_cell_has_no_finer_parent() -> None:
 @pytest.mark.parametrize("number", [0, -1, 1, 2**62])
 def test_other_numbers_are_no_cells(number: int) -> None:
     cells = np.array([number])
-    for function in (resolution_of, cell_area_m2, cell_polygons, cell_to_text, lambda c: parents(c, 5)):
+    for function in (resolution_of, cell_area_m2, cell_polygons, cell_to_text, partial(parents, resolution=5)):
         with pytest.raises(InvalidRequest):
             function(cells)
 

@@ -3,12 +3,13 @@
 import {lang, t} from './i18n.js';
 
 /** @typedef {import('./i18n.js').Title} Title */
+/** @typedef {[number, number, number, number]} Box west, south, east, north in degrees */
 /** @typedef {{type: string, title: Title, unit: string | null, values?: Record<string, Title>}} Field */
 /** @typedef {{colour: string, shape: 'circle' | 'line' | 'fill', label: Title}} LegendEntry */
 /**
  * @typedef {object} Collection one dataset
  * @property {string} id
- * @property {{spatial: {bbox: number[][]}}} extent
+ * @property {{spatial: {bbox: Box[]}}} extent
  * @property {{title: Title, system: string, system_title: Title, kind: string, geometry: string, owner: string,
  *   rate: string, count: number | null, synthetic: boolean, updated_at: string | null, fields: Record<string, Field>,
  *   style: {layers: any[], legend: LegendEntry[], minzoom?: number, default?: boolean}}} twin
@@ -26,7 +27,7 @@ import {lang, t} from './i18n.js';
 /**
  * @typedef {object} City
  * @property {Title} title
- * @property {[number, number, number, number]} bounds
+ * @property {Box} bounds
  * @property {[number, number]} centre
  * @property {string} zone
  * @property {{finest: number, coarsest: number}} resolutions

@@ -26,7 +26,7 @@ export function canDraw() {
  * @param {HTMLElement} options.container
  * @param {any} options.style a MapLibre style; null: bare ground
  * @param {Camera | null} options.camera null: the whole of `bounds`
- * @param {[number, number, number, number]} options.bounds of the city
+ * @param {import('./api.js').Box} options.bounds of the city
  * @param {import('maplibre-gl').PaddingOptions} options.padding room taken by panels
  */
 export function createMap({container, style, camera, bounds, padding}) {
@@ -66,7 +66,7 @@ export function createMap({container, style, camera, bounds, padding}) {
 /**
  * Show the whole city.
  * @param {MapLibre} map
- * @param {[number, number, number, number]} bounds
+ * @param {import('./api.js').Box} bounds
  * @param {number} [duration_ms]
  */
 export function fitCity(map, bounds, duration_ms = 600) {

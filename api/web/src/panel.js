@@ -2,7 +2,7 @@
 // The catalogue: all layers and all indicators, grouped by system, found by words.
 import {advice, h, icon} from './dom.js';
 import * as format from './format.js';
-import {pick, t} from './i18n.js';
+import {lang, pick, t} from './i18n.js';
 import {signOf} from './swatch.js';
 
 /** @typedef {import('./api.js').Collection} Collection */
@@ -125,12 +125,17 @@ export function buildPanel({collections, indicators, places, search, toggleLayer
   const layers = new Catalogue(places.layers, places.tabLayers, t('tabs.layers'), forget);
   const cells = new Catalogue(places.indicators, places.tabIndicators, t('tabs.indicators'), forget);
   const systems = new Map(collections.map(({twin}) => [twin.system, twin.system_title]));
-  for (const [system, members] of grouped(collections, collection => collection.twin.system)) {
-    layers.add(system, /** @type {Title} */ (systems.get(system)), members.map(member => layerRow(member, toggleLayer)));
+  const titleFor = (/** @type {string} */ system) => systems.get(system) ?? {zh: system, en: system};
+  const common = new Set(collections.filter(({twin}) => twin.style.default).map(({twin}) => twin.system));
+  // What is on at first leads, the rest goes by name.
+  const order = (/** @type {string} */ a, /** @type {string} */ b) =>
+    Number(common.has(b)) - Number(common.has(a)) || pick(titleFor(a)).localeCompare(pick(titleFor(b)), lang);
+  for (const [system, members] of grouped(collections, collection => collection.twin.system, order)) {
+    layers.add(system, titleFor(system), members.map(member => layerRow(member, toggleLayer)));
   }
   cells.place.append(radio('', t('indicator.none'), '', chooseIndicator).row);
-  for (const [system, members] of grouped(indicators, indicator => indicator.system)) {
-    cells.add(system, systems.get(system) ?? {zh: system, en: system}, members.map(member => indicatorRow(member, chooseIndicator)));
+  for (const [system, members] of grouped(indicators, indicator => indicator.system, order)) {
+    cells.add(system, titleFor(system), members.map(member => indicatorRow(member, chooseIndicator)));
   }
   const find = () => {
     const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
@@ -199,13 +204,14 @@ function radio(value, name, note, choose) {
  * @template T
  * @param {T[]} members
  * @param {(member: T) => string} key
- * @returns {Map<string, T[]>}
+ * @param {(a: string, b: string) => number} order of the keys
+ * @returns {[string, T[]][]}
  */
-function grouped(members, key) {
+function grouped(members, key, order) {
   /** @type {Map<string, T[]>} */
   const groups = new Map();
   for (const member of members) groups.set(key(member), [...(groups.get(key(member)) ?? []), member]);
-  return groups;
+  return [...groups].sort(([a], [b]) => order(a, b));
 }
 
 /**

@@ -23,6 +23,7 @@ import {readState, writeState} from './url.js';
 
 const SETTLED_MS = 300;
 const SHEET_HALF = 0.52; // as in phone.css
+const OUTLINES = 'sharing.boundaries';
 const desktop = matchMedia('(min-width: 900px)');
 
 /** Set up what needs no data, then the rest; again when the reader says so. */
@@ -80,6 +81,9 @@ class PublicMap {
   constructor(landing, collections, indicators) {
     this.city = landing.city;
     this.collections = new Map(collections.map(collection => [collection.id, collection]));
+    const outlines = this.collections.get(OUTLINES);
+    /** The whole city on the screen: its outline, or the frame it lies in where none is known. */
+    this.home = outlines?.twin.count ? outlines.extent.spatial.bbox[0] : landing.city.bounds;
     this.indicators = new Map(indicators.map(indicator => [indicator.id, indicator]));
     this.defaults = collections.filter(({twin}) => twin.style.default && twin.style.layers.length).map(({id}) => id);
     setZone(landing.city.zone);
@@ -95,7 +99,7 @@ class PublicMap {
       toggleLayer: (id, on) => this.#toggle(id, on),
       chooseIndicator: id => this.#change({indicator: id}, true),
     });
-    this.table = new RecordTable(byId('records'), () => (this.map ? boxOf(this.map) : this.city.bounds),
+    this.table = new RecordTable(byId('records'), () => (this.map ? boxOf(this.map) : this.home),
       (dataset, id) => this.#choose([{dataset, id, properties: {}}]), () => this.#change({records: null}, true));
   }
 
@@ -115,7 +119,7 @@ class PublicMap {
   /** @param {any} basemap */
   async #makeMap(basemap) {
     if (!basemap) say('basemap', advice(t('error.basemap'), t('retry'), () => location.reload()));
-    const map = createMap({container: byId('map'), style: basemap, camera: this.state.camera, bounds: this.city.bounds, padding: roomForPanels()});
+    const map = createMap({container: byId('map'), style: basemap, camera: this.state.camera, bounds: this.home, padding: roomForPanels()});
     this.map = map;
     await new Promise(resolve => map.once('style.load', resolve));
     prepareSelection(map);
@@ -188,7 +192,7 @@ class PublicMap {
     this.state = readState(location.hash);
     const {camera} = this.state;
     if (camera) this.map?.jumpTo({center: camera.centre, zoom: camera.zoom, bearing: camera.bearing, pitch: camera.pitch});
-    else if (this.map) fitCity(this.map, this.city.bounds, 0);
+    else if (this.map) fitCity(this.map, this.home, 0);
     this.#warnOfUnknown();
     this.#show(true);
   }
