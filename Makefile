@@ -11,7 +11,9 @@ SHELL := /bin/bash
 BIN := .venv/bin
 INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt --build-constraints constraints.txt
 PINS := pyproject.toml constraints.txt
-# Stamps: what .venv holds. A second run with the same pins installs nothing.
+# Installing bundles the web pages, so their sources count too.
+PAGES := hatch_build.py $(wildcard api/web/*.js* api/web/*.html api/web/src/* api/web/src/*/*)
+# Stamps: what .venv holds. A second run with the same pins and pages installs nothing.
 TWIN := .venv/.twin
 DEV := .venv/.dev
 BENCH := .venv/.bench
@@ -33,8 +35,8 @@ check: $(DEV) ## run the static checks
 	$(BIN)/deptry .
 	$(BIN)/vulture
 
-bench: $(BENCH) ## measure speed, side by side with peers
-	@exec $(BIN)/pytest tests/bench -o python_files='bench_*.py' -s $(ARGS)
+bench: $(BENCH) ## measure speed, side by side with peers; ARGS="datum grid" measures some
+	@exec $(BIN)/python -m tests.bench $(ARGS)
 
 docs: $(DEV) ## refresh the generated tables of README.md
 	@$(BIN)/python tests/docs.py
@@ -51,7 +53,7 @@ clean: ## remove what make made here; the state folder (TWIN_HOME) stays
 	@rm -rf .venv .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist api/web/dist api/web/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(TWIN): $(PINS)
+$(TWIN): $(PINS) $(PAGES)
 	@$(debian_packages)
 	need "$$(find_python)" python3 python3-venv
 	need "$$(find_postgis)" "$$(offered_postgis)"
@@ -112,8 +114,7 @@ install_needed() {
     exit 2
   fi
   if [ "$$(id -u)" != 0 ]; then
-    echo "Debian packages are missing. Run this line as root, then make again:" >&2
-    echo "apt-get update && apt-get install --yes --no-install-recommends $${needed[*]}" >&2
+    echo "Missing Debian packages, as root run: apt-get update && apt-get install --yes --no-install-recommends $${needed[*]}" >&2
     exit 2
   fi
   echo "Installing Debian packages: $${needed[*]}"

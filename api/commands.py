@@ -19,6 +19,9 @@ def up(
     workers: Annotated[int | None, typer.Option(min=1, max=64, help="Processes that answer (TWIN_WORKERS).")] = None,
 ) -> None:
     """Serve the city until Ctrl-C. Starts the database when it is ours and does not run; loads nothing."""
+    import signal
+    import sys
+
     import uvicorn
 
     from twin.pidfile import PidFile
@@ -29,6 +32,8 @@ def up(
     with PidFile(config.home).hold():
         _require_free(host, number)
         state = _made_ready()
+        # uvicorn ends its answers first and then passes the signal on: it leaves this block like any other end.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         typer.echo(f"City Twin: http://{_shown(host)}:{number} (map: /maps/public). {state} Stop it with Ctrl-C.")
         uvicorn.run(
             "api.app:app_from_settings",

@@ -77,8 +77,9 @@ _ROAD_CLASSES = (
     _RoadClass(("footway", "steps", "track", "cycleway", "pedestrian"), "line", 15, (0, 0, 1.5)),
     _RoadClass(("residential", "service", "living_street", "other"), "line", 13, (0, 0.5, 4)),
     _RoadClass(("tertiary",), "line", 11, (0, 0.8, 5)),
-    _RoadClass(("secondary",), "road", 9, (0.4, 1.2, 7)),
-    _RoadClass(("trunk", "primary"), "road", 7, (0.8, 1.8, 9)),
+    _RoadClass(("secondary",), "road", 11, (0.4, 1.2, 7)),
+    _RoadClass(("primary",), "road", 9, (0.6, 1.6, 9)),
+    _RoadClass(("trunk",), "road", 8, (0.8, 1.8, 9)),
     _RoadClass(("motorway",), "road", 5, (1, 2.4, 11)),
 )
 _STOREY_M = 3.0
@@ -189,8 +190,9 @@ def _boundaries(draw: _Pen) -> list[Json]:
 
 def _waters(draw: _Pen) -> list[Json]:
     colour = draw.tokens["water"]
+    large = ["any", [">=", ["zoom"], 11], ["!=", ["get", "kind"], "pond"]]  # a pond is a dot before
     return [
-        _layer("water", "fill", GROUND, filter=_is("Polygon"), paint={"fill-color": colour}),
+        _layer("water", "fill", GROUND, filter=["all", _is("Polygon"), large], paint={"fill-color": colour}),
         _layer(
             "rivers",
             "line",

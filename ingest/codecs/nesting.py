@@ -96,4 +96,4 @@ def _number(data: Bytes, at: int, little: bool) -> int:  # noqa: FBT001
     number = 0
     for step in range(_COUNT_BYTES):
         number = (number << 8) | np.int64(data[at + (3 - step if little else step)])
-    return number
+    return int(number)

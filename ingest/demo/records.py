@@ -89,7 +89,7 @@ class Maker:
             own |= {name: pl.Series(values) for name, values in zip(("speed", "heading"), motion, strict=True)}
         elif not contract.is_stream:
             own |= self._life(contract, section, count)
-        own |= self._measured(contract, used - set(columns.columns), rows, epoch_s)
+        own |= self._measured(contract, used - {*columns.columns, *own}, rows, epoch_s)
         known = pl.DataFrame({name: values for name, values in own.items() if name not in columns.columns})
         fields = self._fields(contract, section, known.hstack(columns[rows] if columns.width else []), moments(epoch_s))
         return Table(fields, _fitting(contract, section, shapes))

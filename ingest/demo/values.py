@@ -15,7 +15,9 @@ from twin.errors import ContractError
 
 __all__ = ["evaluated", "local", "moments", "names_in", "random_values", "typed"]
 
-_DECIMALS = 3
+_DIGITS = 6
+"""Significant digits kept of what is no whole number."""
+
 _LIKELY = 0.25
 _YEARS_BACK = 10
 
@@ -46,7 +48,7 @@ def typed(values: pl.Series, name: str, contract: Contract, city: City) -> pl.Se
             case "integer":
                 return values.cast(pl.Float64).round().cast(pl.Int64)
             case "float":
-                return values.cast(pl.Float64).round(_DECIMALS)
+                return values.cast(pl.Float64).round_sig_figs(_DIGITS)
             case "boolean":
                 return values.cast(pl.Boolean)
             case "datetime":
@@ -79,7 +81,7 @@ def random_values(spec: FieldSpec, count: int, rng: np.random.Generator, now: dt
         return pl.Series(np.datetime64(now.date()) - days)
     if spec.range is not None:
         numbers = rng.uniform(*spec.range, count)
-        return pl.Series(np.floor(numbers).astype(np.int64) if spec.type == "integer" else numbers.round(_DECIMALS))
+        return pl.Series(np.floor(numbers).astype(np.int64) if spec.type == "integer" else numbers.round(3))
     dtype = {"string": pl.String, "integer": pl.Int64, "float": pl.Float64, "datetime": MOMENT}[spec.type]
     return pl.repeat(None, count, dtype=dtype, eager=True)
 

@@ -50,7 +50,9 @@ def _lake_shape(lake: Lake, plane: Plane, seed: int) -> BaseGeometry:
     discs = shapely.buffer(points_at(along), np.interp(steps, np.arange(len(axis)), reach))
     size = float(reach.max())
     dense = shapely.segmentize(shapely.union_all(discs), size / 24)
-    return shapely.transform(dense, lambda at: warped(at, 0.28 * size, 1.1 * size, 5, seed))
+    shore = shapely.transform(dense, lambda at: warped(at, 0.28 * size, 1.1 * size, 5, seed))
+    # Strong warping may fold a shore over itself: the lake is the largest of the loops.
+    return max(shapely.get_parts(shapely.make_valid(shore, method="structure")), key=shapely.area)
 
 
 def _districts(plan: Plan, bounds: Boundaries, shapes: Geometries) -> NDArray[np.object_]:

@@ -27,7 +27,7 @@ from layers.contract import Contract
 from layers.store import apply
 from layers.tables import dataset_table
 from layers.versions import mark_changed
-from tests.bench.harness import Case, measure
+from tests.bench.harness import Case, Figure, Measured, measure
 from tests.bench.many import BUILDINGS, POINTS, ROADS, fill, spots
 from twin.access import Audience, issue_token
 from twin.city import City, load_city
@@ -68,16 +68,12 @@ class _Servers:
     headers: dict[str, str]
 
 
-def run() -> list[dict[str, object]]:
+def run() -> list[Measured]:
     """Fill the database, measure the largest tile of each layer and zoom, then all cases."""
     with _servers() as servers:
         densest = _densest_tiles()
         sizes = [_largest(servers, dataset, densest, zoom) for dataset in _DATASETS for zoom in _ZOOMS]
-        results = [measure(case, repeat=3) for case in _cases(servers, densest)]
-    return sizes + [
-        {"name": r.case.name, "ours_s": r.ours_s, "peers_s": r.peers_s, "target": r.case.target, "count": r.case.count}
-        for r in results
-    ]
+        return [*sizes, *(measure(case, repeat=3) for case in _cases(servers, densest))]
 
 
 def _cases(servers: _Servers, densest: list[Tile]) -> Iterator[Case]:
@@ -106,12 +102,12 @@ def _case(name: str, ours: list[str], theirs: list[str], headers: dict[str, str]
     )
 
 
-def _largest(servers: _Servers, dataset: str, tiles: list[Tile], zoom: int) -> dict[str, object]:
+def _largest(servers: _Servers, dataset: str, tiles: list[Tile], zoom: int) -> Figure:
     found = [
         len(body)
         for body in _fetch([_tile_url(servers.ours, dataset, t) for t in tiles if t[0] == zoom], servers.headers)
     ]
-    return {"name": f"largest tile of {dataset}, z{zoom}", "bytes": max(found), "target": "<= 500 kB"}
+    return Figure(f"largest tile of {dataset}, z{zoom}", max(found) / 1000, "kB", "<= 500 kB")
 
 
 def _tile_url(server: str, dataset: str, tile: Tile) -> str:

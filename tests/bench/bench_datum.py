@@ -3,11 +3,11 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from tests.bench.harness import Case, measure
+from tests.bench.harness import Case, Measured, measure
 from twin.city import load_city
 from twin.datum import bd09_to_gcj02, gcj02_to_wgs84, parse_datum, to_city, wgs84_to_gcj02
 
-__all__ = ["cases", "run"]
+__all__ = ["run"]
 
 Floats = NDArray[np.float64]
 
@@ -15,7 +15,7 @@ _N = 1_000_000
 _PACKAGES = ("numba", "numpy", "pyproj")
 
 
-def cases() -> list[Case]:
+def _cases() -> list[Case]:
     """GCJ-02 both ways, BD-09 back, and a CGCS2000 zone."""
     rng = np.random.default_rng(1)
     lon, lat = rng.uniform(116.8, 117.9, _N), rng.uniform(34.4, 35.3, _N)
@@ -54,10 +54,9 @@ def cases() -> list[Case]:
     ]
 
 
-def run() -> list[dict[str, object]]:
+def run() -> list[Measured]:
     """Measure all cases."""
-    results = [measure(case) for case in cases()]
-    return [{"name": r.case.name, "ours_s": r.ours_s, "peers_s": r.peers_s, "target": r.case.target} for r in results]
+    return [measure(case) for case in _cases()]
 
 
 def _numpy_forward(lon: Floats, lat: Floats) -> tuple[Floats, Floats]:

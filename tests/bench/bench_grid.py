@@ -5,10 +5,10 @@ import h3.api.basic_int as h3_int
 import numpy as np
 import shapely
 
-from tests.bench.harness import Case, measure
+from tests.bench.harness import Case, Measured, measure
 from twin.grid import cell_of_geometry, cells_of_geometries, cells_of_points, parents
 
-__all__ = ["cases", "run"]
+__all__ = ["run"]
 
 _POINTS = 1_000_000
 _POLYGONS = 200_000
@@ -18,7 +18,7 @@ _PACKAGES = ("h3", "h3ronpy", "shapely")
 _LOOP = "h3, one call each"
 
 
-def cases() -> list[Case]:
+def _cases() -> list[Case]:
     """Points to cells, building-size polygons to cells, and parents."""
     rng = np.random.default_rng(1)
     lon, lat = rng.uniform(116.8, 117.9, _POINTS), rng.uniform(34.4, 35.3, _POINTS)
@@ -73,10 +73,9 @@ def cases() -> list[Case]:
     ]
 
 
-def run() -> list[dict[str, object]]:
+def run() -> list[Measured]:
     """Measure all cases."""
-    results = [measure(case) for case in cases()]
-    return [{"name": r.case.name, "ours_s": r.ours_s, "peers_s": r.peers_s, "target": r.case.target} for r in results]
+    return [measure(case) for case in _cases()]
 
 
 def _require_a_cell_each(index: np.ndarray) -> None:

@@ -25,7 +25,7 @@ from ingest.pipeline import Loaded, Loader, LoadOptions
 from layers.catalog import Catalog
 from layers.contract import System
 from layers.store import apply, tables_of
-from tests.bench.harness import Case, measure
+from tests.bench.harness import Case, Figure, Measured, measure
 from tests.ingest.contracts import contract, field
 from twin.city import load_city
 from twin.cluster import Cluster
@@ -209,16 +209,12 @@ def _cases(bench: _Bench) -> Iterator[Case]:
         yield Case(f"the same file again, {what}", ours(bench.load_again), {}, _ROWS, "rows", ">= 180,000 rows/s")
 
 
-def run() -> list[dict[str, object]]:
+def run() -> list[Measured]:
     """Measure all cases."""
     with _running() as bench:
         results = [measure(case) for case in _cases(bench)]
-        lines: list[dict[str, object]] = [
-            {"name": r.case.name, "ours_s": r.ours_s, "peers_s": r.peers_s, "target": r.case.target, "count": _ROWS}
-            for r in results
-        ]
-        memory_mb = bench.memory_mb("bench.states")
-    return [*lines, {"name": "peak memory of one load", "ours_mb": memory_mb, "target": "<= 1,500 MB"}]
+        memory = Figure("peak memory of one load", bench.memory_mb("bench.states"), "MB", "<= 1,500 MB")
+    return [*results, memory]
 
 
 def _load_alone(url: str, home: str, path: str, dataset: str) -> None:

@@ -1,16 +1,20 @@
-"""Speed, side by side: ours and its peers take turns in one loop, so that a busy machine slows them alike."""
+"""Speed, side by side: ours and its peers take turns in one loop, so that a busy machine slows them alike.
 
+A module `bench_<name>.py` has a function `run() -> list[Measured]`; `python -m tests.bench` runs them all.
+"""
+
+import datetime as dt
 import os
 import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
-__all__ = ["Case", "Result", "measure", "write"]
+__all__ = ["Case", "Figure", "Measured", "Result", "measure", "report"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,19 @@ class Result:
         return self.peers_s[peer] / self.ours_s
 
 
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A number that is no time, with its unit: a size, a share."""
+
+    name: str
+    value: float
+    unit: str
+    target: str
+
+
+Measured = Result | Figure
+
+
 def measure(case: Case, repeat: int = 5) -> Result:
     """Call ours and each peer once to warm up, then `repeat` times in turn; medians."""
     runners = {"": case.ours, **case.peers}
@@ -63,12 +80,27 @@ def measure(case: Case, repeat: int = 5) -> Result:
     return Result(case, medians.pop(""), medians, repeat)
 
 
-def write(results: Sequence[Result], path: Path) -> None:
-    """Write results as a Markdown table, with the machine and the versions they were measured on."""
+def report(sections: Mapping[str, Sequence[Measured]]) -> str:
+    """What was measured, by section title, as Markdown, with the day, the machine and the versions it was measured on."""
+    today = dt.datetime.now(dt.UTC).date()
+    memory_gb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     lines = [
-        f"Medians on {os.cpu_count()} cores ({_processor()}, {platform.system()}), Python {platform.python_version()}.",
-        "Ours and its peers take turns in one loop.",
+        "# Measured figures",
         "",
+        f"Made by `make bench` on {today}: {os.cpu_count()} cores ({_processor()}), {memory_gb:.0f} GB of memory,",
+        f"{platform.system()}, Python {platform.python_version()}. Medians; ours and its peers take turns in one loop.",
+    ]
+    for title, measured in sections.items():
+        lines += ["", f"## {title}", *_timings([one for one in measured if isinstance(one, Result)])]
+        lines += _figures([one for one in measured if isinstance(one, Figure)])
+    results = [one for measured in sections.values() for one in measured if isinstance(one, Result)]
+    packages = sorted({package for result in results for package in result.case.packages})
+    lines += ["", "Versions: " + ", ".join(f"{package} {version(package)}" for package in packages) + ".", ""]
+    return "\n".join(lines)
+
+
+def _timings(results: Sequence[Result]) -> list[str]:
+    lines = [
         "| what | target | ours | per second | peer | its time | ours is faster by |",
         "|---|---|---|---|---|---|---|",
     ]
@@ -80,9 +112,12 @@ def write(results: Sequence[Result], path: Path) -> None:
             for peer, seconds in result.peers_s.items()
         ]
         lines += rows or [f"{ours} | | | |"]
-    packages = sorted({package for result in results for package in result.case.packages})
-    lines += ["", "Versions: " + ", ".join(f"{package} {version(package)}" for package in packages) + ".", ""]
-    path.write_text("\n".join(lines), encoding="utf-8")
+    return lines if results else []
+
+
+def _figures(figures: Sequence[Figure]) -> list[str]:
+    rows = [f"| {figure.name} | {figure.target} | {figure.value:,.0f} {figure.unit} |" for figure in figures]
+    return ["", "| what | target | ours |", "|---|---|---|", *rows] if rows else []
 
 
 def _time(seconds: float) -> str:

@@ -117,7 +117,7 @@ def test_band_is_chosen(tmp_path: Path) -> None:
         ({"transform": rasterio.Affine.identity()}, "does not say where it lies"),
         ({"transform": rasterio.Affine(np.nan, 0, 117, 0, -0.1, 34)}, "nowhere on Earth"),
         ({"transform": rasterio.Affine(1e200, 0, 117, 0, -1e200, 34)}, "nowhere on Earth"),
-        ({"transform": rasterio.Affine(1e-300, 0, 117, 0, -1e-300, 34)}, "nowhere on Earth"),
+        ({"transform": rasterio.Affine(1e-20, 0, 117, 0, -1e-20, 34)}, "nowhere on Earth"),
     ],
 )
 def test_rasters_without_a_place_are_refused(tmp_path: Path, profile: dict[str, Any], words: str) -> None:

@@ -342,7 +342,7 @@ def _is_read_or_refused(path: Path) -> None:
         pass
 
 
-@hypothesis_settings(max_examples=300, deadline=None)
+@hypothesis_settings(max_examples=200, deadline=None)
 @given(st.sampled_from(_MAGIC), st.binary(max_size=300), st.sampled_from(_SUFFIXES))
 def test_any_bytes_are_read_or_refused(
     tmp_path_factory: pytest.TempPathFactory, magic: bytes, rest: bytes, suffix: str
@@ -364,7 +364,7 @@ def test_damaged_files_are_read_or_refused(
     _is_read_or_refused(_damaged(tmp_path_factory, name, changes, kept))
 
 
-@hypothesis_settings(max_examples=10, deadline=None)
+@hypothesis_settings(max_examples=5, deadline=None)
 @given(st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), min_size=1, max_size=3))
 def test_damaged_workbooks_are_read_or_refused(
     tmp_path_factory: pytest.TempPathFactory, changes: list[tuple[float, int]]

@@ -171,6 +171,23 @@ def test_rules_of_a_field(rules: dict[str, Any], good: list[Any], bad: list[Any]
     assert checked.details[len(good)] == detail
 
 
+def test_times_are_cleaned_before_they_are_read() -> None:
+    eight = dt.datetime(2026, 11, 22, tzinfo=dt.UTC)  # 08:00 in Zaozhuang
+    texts = ["２０２６－１１－２２　０８：００：００", " 2026-11-22 08:00:00 ", "soon", ""]
+    checked = one_field(texts, type="datetime")
+    assert checked.frame["value"].to_list() == [eight, eight, None, None]
+    assert checked.details.to_list() == [None, None, 'value = "soon": not a time', None]
+    assert one_field([1795305600], type="datetime").frame["value"].to_list() == [eight]
+
+
+def test_clock_changes_are_not_guessed() -> None:
+    dataset = stream({}, time={"event": "observed_at", "zone": "America/Sao_Paulo"})
+    times = ["2018-11-04 00:30:00", "2018-02-17 22:30:00"]
+    checked = check(dataset, {"station": ["a", "b"], "observed_at": times, "lon": [1.0] * 2, "lat": [1.0] * 2})
+    assert reasons(checked) == ["bad-time", None]
+    assert "clocks of America/Sao_Paulo skip or repeat" in str(checked.details[0])
+
+
 def test_observation_of_the_future() -> None:
     leeway = NOW + dt.timedelta(minutes=5)
     times = [leeway, leeway + dt.timedelta(seconds=1)]
@@ -346,7 +363,7 @@ def test_pattern_that_cannot_be_used_is_a_fault_of_the_contract() -> None:
         Validator(dataset, ZONE)
 
 
-@hypothesis_settings(max_examples=200, deadline=None)
+@hypothesis_settings(max_examples=100, deadline=None)
 @given(st.lists(st.one_of(st.none(), st.text(max_size=8), st.floats().map(str), st.integers().map(str)), min_size=1))
 def test_numbers_agree_with_python(texts: list[str | None]) -> None:
     checked = one_field(pl.Series(texts, dtype=pl.String), type="float")
@@ -364,7 +381,7 @@ _ANYTHING = st.one_of(
 )
 
 
-@hypothesis_settings(max_examples=200, deadline=None)
+@hypothesis_settings(max_examples=100, deadline=None)
 @given(st.sampled_from(["string", "integer", "float", "boolean", "datetime", "date"]), st.lists(_ANYTHING, max_size=20))
 def test_every_value_is_read_or_has_a_reason(type_: str, texts: list[str | None]) -> None:
     checked = one_field(pl.Series(texts, dtype=pl.String), type=type_)

@@ -101,7 +101,7 @@ export class DataLayers {
     const source = sourceOf(id);
     this.#map.addSource(source, {type: 'vector', url: tileJson(id), promoteId: {[id]: 'id'}});
     const {layers, minzoom = 0} = collection.twin.style;
-    const parts = layers.map((layer, index) => ({minzoom, ...layer, id: `${source}:${index}`}));
+    const parts = layers.map((layer, index) => ({minzoom, ...sized(layer), id: `${source}:${index}`}));
     for (const part of parts) addRanked(this.#map, {...part, source, 'source-layer': id});
     for (const outline of outlines(source, id, minzoom)) addRanked(this.#map, outline, RANK.mark);
     this.#drawn.set(id, {collection, layers: parts.map(part => part.id), status: 'loading'});
@@ -154,6 +154,17 @@ const sourceOf = dataset => `data:${dataset}`;
 
 /** @param {string} source */
 const datasetOf = source => source.slice('data:'.length);
+
+/**
+ * Circles have the size their contract says from streets inwards, and are smaller over the whole city, where they are many.
+ * @param {any} layer a MapLibre layer
+ */
+function sized(layer) {
+  const {'circle-radius': radius = 5, 'circle-stroke-width': stroke = 0} = layer.paint ?? {};
+  if (layer.type !== 'circle' || JSON.stringify([radius, stroke]).includes('"zoom"')) return layer;
+  const grown = (/** @type {any} */ px) => ['interpolate', ['linear'], ['zoom'], 8, ['*', 0.35, px], 13, px];
+  return {...layer, paint: {...layer.paint, 'circle-radius': grown(radius), 'circle-stroke-width': grown(stroke)}};
+}
 
 /**
  * Layers that outline the record under the pointer.

@@ -15,6 +15,7 @@ import {buildPanel, wireTabs} from './panel.js';
 import {followPointer} from './pointer.js';
 import {goTo, isInView, mark, prepareSelection} from './selection.js';
 import {raise, setStop, wireSheet} from './sheet.js';
+import {heightOf} from './stack.js';
 import {readState, writeState} from './url.js';
 
 /** @typedef {import('./api.js').Collection} Collection */
@@ -219,7 +220,8 @@ class PublicMap {
   }
 
   #showLegend() {
-    const entries = this.#shownLayers().reverse().map(collection => ({collection, status: this.layers?.status(collection.id) ?? 'shown'}));
+    const topmostFirst = this.#shownLayers().reverse().sort((a, b) => heightOf(b.twin.style.layers) - heightOf(a.twin.style.layers));
+    const entries = topmostFirst.map(collection => ({collection, status: this.layers?.status(collection.id) ?? 'shown'}));
     showLegend(byId('legend'), entries, this.choropleth, [...this.collections.values()], {
       hide: id => this.#toggle(id, false),
       list: id => this.#change({records: id}, true),

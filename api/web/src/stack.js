@@ -27,6 +27,14 @@ export function addRanked(map, layer, rank = RANK_OF_TYPE[layer.type] ?? RANK.ar
 }
 
 /**
+ * How high a dataset lies: the rank of its topmost shape.
+ * @param {{type: string}[]} layers MapLibre layers
+ */
+export function heightOf(layers) {
+  return Math.max(...layers.filter(({type}) => type !== 'symbol').map(({type}) => RANK_OF_TYPE[type] ?? RANK.area));
+}
+
+/**
  * @param {MapLibre} map
  * @param {string} id
  * @returns {number}

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -10,7 +11,7 @@ import sqlalchemy as sa
 
 from ingest.demo.load import load_demo
 from ingest.pipeline import Loader
-from layers.catalog import catalog
+from layers.catalog import Catalog, catalog
 from layers.store import apply
 from layers.tables import dataset_table
 from tests.ingest.demo.city import CITY, SCALE, SEED
@@ -83,3 +84,14 @@ def test_real_records_are_not_mixed_with_synthetic_ones(
     monkeypatch.setattr("ingest.demo.city.DemoCity.generate", lambda *_: pytest.fail("the city is drawn"))
     with pytest.raises(SetupError, match=r"real records.*sharing\.place_names"):
         load_demo(loader, scale=SCALE, seed=SEED, say=lambda _: None)
+
+
+def test_refused_records_are_told_at_the_end(database: Database, tmp_path: Path) -> None:
+    contract = catalog()["sharing.place_names"]
+    assert contract.demo
+    demo = contract.demo.model_copy(update={"map": contract.demo.map | {"kind": "'planet'"}})
+    wrong = Catalog({contract.id: contract.model_copy(update={"demo": demo})}, catalog().systems, catalog().digests)
+    loader, lines = replace(loader_of(database, tmp_path), catalog=wrong), []
+    with pytest.raises(SetupError, match="records of the synthetic city were refused"):
+        load_demo(loader, scale=SCALE, seed=SEED, say=lines.append)
+    assert "unknown_value" in lines[0].replace("-", "_")

@@ -143,6 +143,14 @@ def test_traffic_follows_the_clock_of_the_city() -> None:
     assert rush > 2 * night
 
 
+def test_names_made_before_do_not_hide_columns_of_the_frame() -> None:
+    """The boundaries have a field `level` too, and `speed` is also what traffic counters measure."""
+    frame = make("operations.warnings", count=400)
+    colour = {"2": "橙色", "3": "黄色", "4": "蓝色"}
+    assert (frame["headline"].str.slice(-4, 2) == frame["level"].replace_strict(colour)).all()
+    assert make("transport.vehicles")["speed_kmh"].max() < 46
+
+
 def test_vehicles_move_along_their_lines() -> None:
     contract = catalog()["transport.buses"]
     table = Maker(small_city(), catalog(), CITY, SEED, SCALE, NOW).records(contract)
@@ -150,7 +158,8 @@ def test_vehicles_move_along_their_lines() -> None:
     one = (table.frame["vehicle_id"] == "BUS0001").to_numpy()
     assert shapely.distance(table.shapes, lines).max() < 1e-6
     assert len(np.unique(shapely.to_wkb(table.shapes[one]))) > 100
-    assert table.frame["speed_kmh"].min() > 0
+    moved_m = np.hypot(*(np.diff(shapely.get_coordinates(table.shapes[one]), axis=0) * [91_300, 111_320]).T)
+    assert np.median(moved_m) / 30 * 3.6 == pytest.approx(table.frame["speed_kmh"][0], rel=0.1)
 
 
 def test_events_end_after_they_began_or_are_open() -> None:
