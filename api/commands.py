@@ -20,7 +20,6 @@ def up(
 ) -> None:
     """Serve the city until Ctrl-C. Starts the database when it is ours and does not run; loads nothing."""
     import signal
-    import sys
 
     import uvicorn
 
@@ -33,7 +32,7 @@ def up(
         _require_free(host, number)
         state = _made_ready()
         # uvicorn ends its answers first and then passes the signal on: it leaves this block like any other end.
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+        signal.signal(signal.SIGTERM, _end)
         typer.echo(f"City Twin: http://{_shown(host)}:{number} (map: /maps/public). {state} Stop it with Ctrl-C.")
         uvicorn.run(
             "api.app:app_from_settings",
@@ -46,6 +45,10 @@ def up(
             server_header=False,
             timeout_graceful_shutdown=_GRACE_S,
         )
+
+
+def _end(_signal: int, _frame: object) -> None:
+    raise SystemExit(0)
 
 
 def _made_ready() -> str:

@@ -1,13 +1,13 @@
 """The pages and their bundle: `/maps/public` and `/static/...`.
 
-The bundle is what `hatch_build.py` made: `api/web/dist`. Only files listed there at start are served, so a path can
-never leave it. Names under `assets/` carry a hash of their content and may be kept for ever; the page itself is asked
+The bundle is what `hatch_build.py` made: `api/web/dist`. Only files listed there are served, so a path can never
+leave it. Names under `assets/` carry a hash of their content and may be kept for ever; the page itself is asked
 for anew each time.
 """
 
 import mimetypes
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 
@@ -64,17 +64,20 @@ class _Asset:
         return cls(path, media_type, sha256(path.read_bytes()).hexdigest()[:16], encoded)
 
 
-@cache
 def _bundle() -> dict[str, _Asset]:
     """All files of the bundle by their path below `dist`. Raises SetupError when it was not built."""
-    if not (_DIST / "public.html").is_file():
+    page = _DIST / "public.html"
+    if not page.is_file():
         raise SetupError(
-            "the web pages are not built.",
-            where="api/web/dist",
-            remedy="Run `python hatch_build.py`, then start again.",
+            "the web pages are not built.", where="api/web/dist", remedy="Run `python hatch_build.py`, then reload."
         )
-    files = (path for path in _DIST.rglob("*") if path.is_file() and path.suffix not in _ENCODINGS.values())
-    return {path.relative_to(_DIST).as_posix(): _Asset.of(path) for path in files}
+    return _files(_DIST, page.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=1)
+def _files(dist: Path, _built_ns: int) -> dict[str, _Asset]:
+    files = (path for path in dist.rglob("*") if path.is_file() and path.suffix not in _ENCODINGS.values())
+    return {path.relative_to(dist).as_posix(): _Asset.of(path) for path in files}
 
 
 def _accepted(header: str) -> set[str]:

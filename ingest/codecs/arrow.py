@@ -40,7 +40,7 @@ def framed(columns: Sequence[Any], names: Sequence[str]) -> pl.DataFrame:
     return pl.DataFrame(batch)
 
 
-def _is_readable(dtype: pa.DataType) -> bool:
+def _is_readable(dtype: Any) -> bool:  # noqa: ANN401  (pyarrow has no types)
     if pa.types.is_struct(dtype):
         return all(_is_readable(dtype.field(at).type) for at in range(dtype.num_fields))
     if pa.types.is_map(dtype):
@@ -50,5 +50,5 @@ def _is_readable(dtype: pa.DataType) -> bool:
     return _is_any(dtype, _PLAIN)
 
 
-def _is_any(dtype: pa.DataType, kinds: Sequence[Any]) -> bool:
+def _is_any(dtype: Any, kinds: Sequence[Any]) -> bool:  # noqa: ANN401
     return any(kind(dtype) for kind in kinds)

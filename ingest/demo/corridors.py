@@ -43,34 +43,36 @@ def _inside(line: shapely.LineString, city: BaseGeometry) -> list[shapely.LineSt
     return [part for part in shapely.get_parts(line & city) if isinstance(part, shapely.LineString)]
 
 
-def _joined(plan: Plan, bounds: Boundaries) -> list[tuple[Road, shapely.LineString]]:
-    """The motorways at full length; one that ends inside the city is led to the nearest other one."""
-    roads = [road for road in plan.facts.roads if road.road_class == "motorway"]
-    vias = [[position for position in road.via if not isinstance(position, str)] for road in roads]
-    lines = [course(plan.plane.to_plane(np.array(via)), 260, 9_000, 160, plan.seed) for via in vias]
-    inner = shapely.buffer(bounds.city, -_BORDER_M)
+def _joined(lines: list[shapely.LineString], city: BaseGeometry) -> list[shapely.LineString]:
+    """The lines, where one that ends inside the city is led to the nearest other one."""
+    inner = shapely.buffer(city, -_BORDER_M)
+    joined: list[shapely.LineString] = []
     for k, line in enumerate(lines):
-        others = shapely.union_all(lines[:k] + lines[k + 1 :])
+        others = shapely.union_all([*joined, *lines[k + 1 :]])
         xy = shapely.get_coordinates(line)
         for end in (0, -1):
             point = shapely.Point(xy[end])
             if not others.is_empty and inner.contains(point) and others.distance(point) < _JOIN_M:
                 onto = shapely.get_coordinates(shapely.shortest_line(others, point))[:1]
                 xy = np.vstack([onto, xy] if end == 0 else [xy, onto])
-        lines[k] = shapely.LineString(xy)
-    return list(zip(roads, lines, strict=True))
+        joined.append(shapely.LineString(xy))
+    return joined
+
+
+def _motorways(plan: Plan, city: BaseGeometry) -> list[tuple[Road, shapely.LineString, float]]:
+    roads = [road for road in plan.facts.roads if road.road_class == "motorway"]
+    vias = [[position for position in road.via if not isinstance(position, str)] for road in roads]
+    lines = _joined([course(plan.plane.to_plane(np.array(via)), 260, 9_000, 160, plan.seed) for via in vias], city)
+    return [(road, part, float(shapely.line_locate_point(line, shapely.get_point(part, 0))))
+            for road, line in zip(roads, lines, strict=True) for part in _inside(line, city)]  # fmt: skip
 
 
 def draw_corridors(plan: Plan, bounds: Boundaries) -> Corridors:
     """Draw the motorways and railways of the facts."""
-    motorways: list[tuple[Road, shapely.LineString, float]] = []
-    for road, line in _joined(plan, bounds):
-        parts = _inside(line, bounds.city)
-        motorways += [
-            (road, part, float(shapely.line_locate_point(line, shapely.get_point(part, 0)))) for part in parts
-        ]
-    lines = [course(plan.plane.to_plane(np.array(railway.via)), 200, 11_000, 200, plan.seed)
-             for railway in plan.facts.railways]  # fmt: skip
+    motorways = _motorways(plan, bounds.city)
+    courses = [course(plan.plane.to_plane(np.array(railway.via)), 200, 11_000, 200, plan.seed)
+               for railway in plan.facts.railways]  # fmt: skip
+    lines = _joined(courses, bounds.city)
     tracks = [(railway, part) for railway, line in zip(plan.facts.railways, lines, strict=True)
               for part in _inside(line, bounds.city)]  # fmt: skip
     railways = pd.DataFrame({

@@ -103,7 +103,7 @@ def _bezier(start: Floats, control: Floats, end: Floats) -> shapely.LineString:
 def _ramps(
     motorway: shapely.LineString, lines: Geometries, road_class: Ints
 ) -> tuple[Floats, list[shapely.LineString]]:
-    """Interchanges of a motorway with the larger roads it crosses: where ramps leave it (k, 2), and the ramps (k,)."""
+    """Interchanges of a motorway with roads it crosses, the larger ones first: where ramps leave it (k, 2), and the ramps (k,)."""
     crossed = shapely.STRtree(lines).query(motorway, predicate="crosses")
     order = np.lexsort((crossed, road_class[crossed]))
     taken: list[float] = []
@@ -127,11 +127,21 @@ def _ramps(
     return np.array(vertices).reshape(-1, 2), ramps
 
 
+def _interchanges(motorway: shapely.LineString, drawn: Drawn) -> tuple[Floats, list[shapely.LineString]]:
+    """The interchanges of a motorway; one that crosses no larger road gets them at any road."""
+    found = _ramps(motorway, drawn.lines[:0], drawn.road_class[:0])
+    for lowest in (SECONDARY, RESIDENTIAL):
+        between = (drawn.settlement < 0) & (drawn.road_class <= lowest)
+        found = _ramps(motorway, drawn.lines[between], drawn.road_class[between])
+        if found[1]:
+            break
+    return found
+
+
 def _motorways(corridors: Corridors, drawn: Drawn) -> tuple[_Pieces, Geometries]:
     """The motorways, noded among themselves, and all ramps to the surface roads."""
-    between = np.flatnonzero((drawn.settlement < 0) & (drawn.road_class <= SECONDARY))
     lines = np.array([line for _, line, _ in corridors.motorways], dtype=np.object_)
-    found = [_ramps(line, drawn.lines[between], drawn.road_class[between]) for line in lines]
+    found = [_interchanges(line, drawn) for _, line, _ in corridors.motorways]
     leave = np.vstack([np.empty((0, 2)), *(at for at, _ in found)])
     ramps = [ramp for _, own in found for ramp in own]
     cuts = np.repeat(np.arange(len(lines)), [len(own) for _, own in found]), leave

@@ -19,7 +19,8 @@ def fix(frame: pl.DataFrame, rung: CoordinateRung, site: Site) -> Fix:
 
     Raises DatumError when the file's datum is unsaid or contradicts the contract.
     """
-    if rung.x not in frame.columns or rung.y not in frame.columns:
+    if all(name not in frame.columns or frame[name].null_count() == frame.height for name in (rung.x, rung.y)):
+        # Nothing to convert: whatever the file says of its datum is about something else.
         nothing = np.full(frame.height, np.nan)
         reasons = np.full(frame.height, ABSENT, dtype=object)
         return Fix(nothing, nothing, None, np.full(frame.height, rung.accuracy_m), reasons, "coordinate")

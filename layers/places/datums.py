@@ -11,6 +11,7 @@ __all__ = ["datum_word"]
 
 _SHIFTED = {"gcj02", "bd09"}
 _GEOGRAPHIC = {4326: "wgs84", 4979: "wgs84", 4490: "cgcs2000", 4480: "cgcs2000"}
+_ZONE, _FIRST_MERIDIAN_DEG, _FIRST_PLAIN_CODE, _FIRST_ZONED_CODE = "cgcs2000-3deg-", 75, 4534, 4513
 _SAME_WITHIN_A_METRE = {"wgs84", "cgcs2000"}
 
 
@@ -34,7 +35,7 @@ def datum_word(contract: str, crs: str | None, declared: str | None) -> str:
                 remedy="Say it: --datum wgs84, cgcs2000, gcj02 or bd09; a wrong one shifts all by hundreds of metres.",
             )
         return own
-    if own is None or own == said or said in _SHIFTED:
+    if own is None or own in {said, *_codes_of_zone(said)} or said in _SHIFTED:
         # A shifted datum has no EPSG code: such files claim WGS 84 for want of a better word.
         return said
     if {own, said} <= _SAME_WITHIN_A_METRE:
@@ -45,6 +46,14 @@ def datum_word(contract: str, crs: str | None, declared: str | None) -> str:
     raise DatumError(
         f"the file says {crs}, but {speaker} {said}.", remedy="One of the two is wrong: correct the CRS or the word."
     )
+
+
+def _codes_of_zone(word: str) -> set[str]:
+    """The EPSG codes of a CGCS2000 3-degree zone: without and with the zone's number before the easting."""
+    if not word.startswith(_ZONE):
+        return set()
+    step = (int(word.removeprefix(_ZONE)) - _FIRST_MERIDIAN_DEG) // 3
+    return {f"epsg:{_FIRST_PLAIN_CODE + step}", f"epsg:{_FIRST_ZONED_CODE + step}"}
 
 
 def _of_crs(crs: str | None) -> str | None:

@@ -84,19 +84,45 @@ def visit(browser: Browser, bundle: Path, served_city: str) -> Iterator[Visitor]
     contexts: list[BrowserContext] = []
 
     def make(**options: Any) -> Visit:
-        context = browser.new_context(**{"viewport": _DESKTOP, "reduced_motion": "reduce", **options})
-        contexts.append(context)
-        return Visit(context.new_page(), served_city)
+        contexts.append(_context(browser, **options))
+        return Visit(contexts[-1].new_page(), served_city)
 
     yield make
     for context in contexts:
         context.close()
 
 
+@pytest.fixture(scope="module")
+def first(browser: Browser, bundle: Path, served_city: str) -> Iterator[Visit]:
+    """The page at the first visit, on a desktop, in Chinese. One for many tests: they look and change nothing."""
+    assert bundle.exists()
+    with _context(browser) as context:
+        seen = Visit(context.new_page(), served_city)
+        seen.open()
+        yield seen
+
+
+def _context(browser: Browser, **options: Any) -> BrowserContext:
+    return browser.new_context(**{"viewport": _DESKTOP, "reduced_motion": "reduce", **options})
+
+
+@pytest.fixture(scope="session")
+def city(city_api: httpx.Client) -> Json:
+    """What the landing page says of the city."""
+    twin: Json = city_api.get("/", params={"f": "json"}).raise_for_status().json()["twin"]
+    return twin
+
+
+@pytest.fixture(scope="session")
+def collections(city_api: httpx.Client) -> dict[str, Json]:
+    """The datasets that the public sees, by id."""
+    answer = city_api.get("/collections", params={"f": "json"}).raise_for_status()
+    return {item["id"]: item for item in answer.json()["collections"]}
+
+
 @pytest.fixture(scope="session")
 def hospital(city_api: httpx.Client) -> Json:
     """One record with a point: GeoJSON of a medical institution."""
-    answer = city_api.get("/collections/medical.institutions/items", params={"limit": 1, "f": "json"})
-    answer.raise_for_status()
-    feature: Json = answer.json()["features"][0]
-    return feature
+    answer = city_api.get("/collections/medical.institutions/items", params={"limit": 50, "f": "json"})
+    features: list[Json] = answer.raise_for_status().json()["features"]
+    return next(feature for feature in features if feature["geometry"]["type"] == "Point")

@@ -6,30 +6,34 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from tests.web.visit import Json, Visitor
+from tests.web.visit import Json, Visit, Visitor, at
 
 LAYER = "medical.institutions"
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
-STATES = {
-    "first": "",
-    "nothing": "layers=",
-    "card": f"layers={LAYER}&feature={LAYER}/ID",
-    "records": f"map=12/34.86/117.55&layers={LAYER}&records={LAYER}",
-}
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 
 
 @pytest.mark.parametrize("device", ["desktop", "phone"])
-@pytest.mark.parametrize("state", STATES)
-def test_axe_finds_nothing(visit: Visitor, hospital: Json, node_modules: Path, device: str, state: str) -> None:
+def test_axe_finds_nothing(visit: Visitor, hospital: Json, node_modules: Path, device: str) -> None:
     seen = visit(bypass_csp=True, **(PHONE if device == "phone" else {}))  # the checker is injected into the page
-    page = seen.open(STATES[state].replace("ID", str(hospital["id"])), lang="en")
-    if "=" in STATES[state] and "/ID" in STATES[state]:
-        expect(page.locator("#card dl").first).to_be_visible()
+    page = seen.open(lang="en")
     page.add_script_tag(path=node_modules / "axe-core" / "axe.min.js")
-    tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
-    found = page.evaluate("tags => axe.run({runOnly: tags})", tags)
-    assert [(fault["id"], [node["html"] for node in fault["nodes"]]) for fault in found["violations"]] == []
-    assert found["passes"], "axe checked nothing"
+
+    def check(state: str) -> None:
+        found = page.evaluate("tags => axe.run({runOnly: tags})", RULES)
+        faults = [(fault["id"], [node["html"] for node in fault["nodes"]]) for fault in found["violations"]]
+        assert faults == [], state
+        assert found["passes"], "axe checked nothing"
+
+    check("the first visit")
+    seen.go("layers=")
+    check("no layer on the map")
+    seen.go(f"{at(16, hospital)}&layers={LAYER}&records={LAYER}")
+    expect(page.locator("#records tbody tr").first).to_be_visible()
+    check("records in a table")
+    seen.go(f"layers={LAYER}&feature={LAYER}/{hospital['id']}")
+    expect(page.locator("#card dl").first).to_be_visible()
+    check("the card of a record")
 
 
 def test_keyboard_reaches_and_does_everything(visit: Visitor) -> None:
@@ -55,26 +59,20 @@ def test_keyboard_reaches_and_does_everything(visit: Visitor) -> None:
     expect(page.locator("#records")).to_be_hidden()
 
 
-def test_tabs_are_moved_by_arrow_keys(visit: Visitor) -> None:
+def test_tabs_are_moved_by_arrow_keys_and_focus_is_seen(visit: Visitor) -> None:
     page = visit().open("layers=")
-    page.focus("#tab-layers")
+    page.focus("#search")
+    page.keyboard.press("Tab")
+    expect(page.locator("#tab-layers")).to_be_focused()
+    assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
     page.keyboard.press("ArrowRight")
     expect(page.locator("#tab-indicators")).to_be_focused()
     expect(page.locator("#indicators")).to_be_visible()
     expect(page.locator("#layers")).to_be_hidden()
 
 
-def test_focus_is_seen(visit: Visitor) -> None:
-    page = visit().open("layers=")
-    page.keyboard.press("Tab")
-    page.keyboard.press("Tab")
-    style = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
-    assert style == "solid"
-
-
 def test_focus_goes_into_the_card_and_back(visit: Visitor, hospital: Json) -> None:
-    longitude, latitude = hospital["geometry"]["coordinates"]
-    page = visit().open(f"map=16/{latitude}/{longitude}&layers={LAYER}&records={LAYER}")
+    page = visit().open(f"{at(16, hospital)}&layers={LAYER}&records={LAYER}")
     opener = page.locator("#records tbody button").first
     opener.focus()
     page.keyboard.press("Enter")
@@ -86,34 +84,26 @@ def test_focus_goes_into_the_card_and_back(visit: Visitor, hospital: Json) -> No
 
 
 def test_phone_has_a_sheet_with_three_stops(visit: Visitor) -> None:
-    page = visit(**PHONE).open()
-    handle, panel = page.locator("#handle"), page.locator("#panel")
+    seen = visit(**PHONE)
+    page = seen.open("layers=")
     heights = []
-    handle.focus()
+    page.focus("#handle")
     for key in ("ArrowDown", "ArrowUp", "ArrowUp"):
         page.keyboard.press(key)
-        page.wait_for_timeout(250)
-        box = panel.bounding_box()
-        assert box is not None
-        heights.append(box["height"])
+        heights.append(seen.box("#panel")["height"])
     assert heights == sorted(set(heights)), "three different stops, each higher than the last"
     assert heights[2] < PHONE["viewport"]["height"]
-
-
-def test_phone_sheet_is_dragged(visit: Visitor) -> None:
-    seen = visit(**PHONE)
-    page = seen.open()
-    box = seen.box("#handle")
-    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-    page.mouse.move(x, y)
+    handle = seen.box("#handle")
+    page.mouse.move(handle["x"] + handle["width"] / 2, handle["y"] + handle["height"] / 2)
     page.mouse.down()
-    page.mouse.move(x, 400, steps=4)
+    page.mouse.move(handle["x"], 400, steps=4)
     page.mouse.up()
     expect(page.locator("body")).to_have_attribute("data-stop", "half")
 
 
 @pytest.mark.parametrize("lang", ["zh", "en"])
-def test_phone_shows_map_legend_and_marks_without_overlap(visit: Visitor, lang: str) -> None:
+def test_phone_shows_map_legend_and_marks_without_overlap(visit: Visitor, city: Json, lang: str) -> None:
+    assert city["synthetic"], "a real city has one mark less"
     seen = visit(**PHONE)
     page = seen.open(lang=lang)
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["viewport"]["width"]
@@ -133,7 +123,6 @@ def test_phone_card_fills_the_sheet(visit: Visitor, hospital: Json) -> None:
     expect(page.locator("#card")).to_be_hidden()
 
 
-def test_less_motion_means_none(visit: Visitor) -> None:
-    page = visit(reduced_motion="reduce").open()
-    moving = page.evaluate("document.getAnimations().filter(one => one.playState === 'running').length")
+def test_less_motion_means_none(first: Visit) -> None:
+    moving = first.page.evaluate("document.getAnimations().filter(one => one.playState === 'running').length")
     assert moving == 0

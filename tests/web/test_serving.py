@@ -1,5 +1,6 @@
 """How the pages are served: types, encodings, caching, security headers, and what happens without a bundle."""
 
+import os
 import re
 from pathlib import Path
 
@@ -95,9 +96,14 @@ def test_only_files_of_the_bundle_are_served(city_api: httpx.Client, path: str) 
 
 def test_missing_bundle_says_how_to_build_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pages, "_DIST", tmp_path)
-    pages._bundle.cache_clear()
-    try:
-        with pytest.raises(SetupError, match=r"python hatch_build\.py"):
-            pages._bundle()
-    finally:
-        pages._bundle.cache_clear()
+    with pytest.raises(SetupError, match=r"python hatch_build\.py"):
+        pages._bundle()
+
+
+def test_new_bundle_is_served_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pages, "_DIST", tmp_path)
+    (tmp_path / "public.html").write_text("<!doctype html>")
+    assert set(pages._bundle()) == {"public.html"}
+    (tmp_path / "public.js").write_text("")
+    os.utime(tmp_path / "public.html", (0, 0))
+    assert set(pages._bundle()) == {"public.html", "public.js"}

@@ -11,6 +11,12 @@ Json = dict[str, Any]
 _PATIENCE_S = 60
 
 
+def at(zoom: float, place: Json) -> str:
+    """The part of the page's state that puts a point, a GeoJSON feature, into the middle of the map."""
+    longitude, latitude = place["geometry"]["coordinates"]
+    return f"map={zoom}/{latitude}/{longitude}"
+
+
 class Visit:
     """One page in its own browser context, and all it asked for and complained about."""
 
@@ -30,6 +36,11 @@ class Visit:
         self.page.goto(f"{self.address}/maps/public?lang={lang}#{state}")
         self.rest()
         return self.page
+
+    def go(self, state: str) -> None:
+        """Change the state in the address of the open page, as by hand, and wait until it is at rest."""
+        self.page.evaluate("state => { location.hash = state; }", state)
+        self.rest()
 
     def rest(self) -> None:
         """Wait until nothing loads, moves or waits to be drawn."""

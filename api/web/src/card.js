@@ -121,9 +121,15 @@ function placeFacts({place_method: method, place_accuracy_m: accuracy_m, place_s
   return [
     [t('card.method'), method ? (has(`place.${method}`) ? t(`place.${method}`) : method) : null],
     [t('card.accuracy'), typeof accuracy_m === 'number' ? `± ${format.distance(accuracy_m)}` : null],
-    [t('card.place_source'), from ?? null],
+    [t('card.place_source'), from ? sourceText(from.replace(`${method}:`, '')) : null],
   ];
 }
+
+/**
+ * What a place was taken from: the datum of its coordinates, or a register.
+ * @param {string} name
+ */
+const sourceText = name => (has(`datum.${name}`) ? t(`datum.${name}`) : name);
 
 /**
  * @param {Record<string, any>} properties

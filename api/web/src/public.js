@@ -114,6 +114,7 @@ class PublicMap {
     addEventListener('popstate', () => this.#travel());
     addEventListener('keydown', event => event.key === 'Escape' && this.#escape());
     this.#warnOfUnknown();
+    if (this.state.indicator) selectTab(byId('tab-indicators'));
     this.#show(true);
   }
 
@@ -360,7 +361,7 @@ function covered() {
 
 translatePage();
 wireSheet();
-wireTabs([byId('tab-layers'), byId('tab-indicators')]);
+const selectTab = wireTabs([byId('tab-layers'), byId('tab-indicators')]);
 // `/` goes to the search, as on most sites with one; the tooltip says so.
 addEventListener('keydown', event => {
   if (event.key !== '/' || event.target instanceof HTMLInputElement) return;

@@ -18,6 +18,8 @@ from twin.errors import DatumError
         ("per_file", "EPSG:4490", None, "cgcs2000"),
         ("per_file", "EPSG:4548", None, "epsg:4548"),
         ("cgcs2000-3deg-117", None, None, "cgcs2000-3deg-117"),
+        ("cgcs2000-3deg-117", "EPSG:4548", None, "cgcs2000-3deg-117"),
+        ("cgcs2000-3deg-117", "EPSG:4527", None, "cgcs2000-3deg-117"),
         ("wgs84", "EPSG:4610", None, "epsg:4610"),  # Xian 80: twin.datum refuses it without parameters
     ],
 )
@@ -31,6 +33,7 @@ def test_word(contract: str, crs: str | None, declared: str | None, word: str) -
         ("per_file", None, None, "does not say its datum"),
         ("gcj02", None, "wgs84", "you say wgs84"),
         ("cgcs2000-3deg-117", "EPSG:32650", None, "the contract says"),
+        ("cgcs2000-3deg-117", "EPSG:4547", None, "the contract says"),
         ("per_file", 'LOCAL_CS["site grid"]', None, "no EPSG code"),
     ],
 )
