@@ -63,21 +63,16 @@ def list_quarantine(
     dataset: Annotated[str | None, typer.Option(help="only this dataset")] = None,
 ) -> None:
     """Count the records in quarantine by dataset and reason, with what to do about each."""
-    from rich.console import Console
-    from rich.table import Table
-
     from layers.inbox import quarantine_counts
     from layers.reasons import ADVICE, TEXTS, Reason
     from twin.database import connect
 
     with connect().writing() as connection:
         counts = quarantine_counts(connection, dataset)
-    table = Table("dataset", "reason", "status", "records", "原因", "meaning", "what to do")
     for count in counts:
         reason = Reason(count.reason)
-        text, advice = TEXTS[reason], ADVICE[reason]
-        table.add_row(count.dataset, reason, count.status, f"{count.count:,}", text.zh, text.en, advice.en)
-    Console().print(table)
+        typer.echo(f"{count.dataset}  {reason}  {count.status}  {count.count:,}")
+        typer.echo(f"    {TEXTS[reason].zh} / {TEXTS[reason].en}: {ADVICE[reason].en}")
 
 
 def show_quarantine(

@@ -4,15 +4,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
-
-from layers.catalog import BUILT_IN, catalog, read_catalog
-from layers.store import apply, plan
-from twin.city import city
-from twin.database import connect
-from twin.errors import ContractError
-from twin.settings import settings
 
 __all__ = ["register"]
 
@@ -28,17 +19,26 @@ def register(app: typer.Typer) -> None:
 
 def list_datasets(system: Annotated[str | None, typer.Option(help="only this system")] = None) -> None:
     """List the datasets: id, kind, class, title."""
-    table = Table("dataset", "kind", "class", "标题", "title")
-    for contract in catalog():
+    from layers.catalog import catalog
+    from twin.errors import NotFound
+
+    found = catalog()
+    if system is not None and system not in found.systems:
+        raise NotFound(f"no system is called {system!r}.", remedy=f"There are: {', '.join(found.systems)}.")
+    for contract in found:
         if system in {None, contract.system}:
-            table.add_row(contract.id, contract.kind, contract.data_class, contract.title.zh, contract.title.en)
-    Console().print(table)
+            title = f"{contract.title.zh} {contract.title.en}"
+            typer.echo(f"{contract.id:<36} {contract.kind:<12} {contract.data_class:<11} {title}")
 
 
 def check(
     folders: Annotated[list[Path] | None, typer.Argument(help="further folders of contracts to check")] = None,
 ) -> None:
     """Check every contract; lists all faults with their lines."""
+    from layers.catalog import BUILT_IN, read_catalog
+    from twin.errors import ContractError
+    from twin.settings import settings
+
     found, problems = read_catalog((BUILT_IN, *settings().catalog, *(folders or ())))
     if problems:
         raise ContractError(
@@ -51,6 +51,11 @@ def apply_catalog(
     *, dry_run: Annotated[bool, typer.Option("--plan", help="say what would change and change nothing")] = False
 ) -> None:
     """Bring the database to the catalogue. What would lose data is refused."""
+    from layers.catalog import catalog
+    from layers.store import apply, plan
+    from twin.city import city
+    from twin.database import connect
+
     with connect().writing() as connection:
         changes = (plan if dry_run else apply)(connection, catalog(), city())
     for change in changes:

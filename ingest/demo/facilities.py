@@ -8,7 +8,7 @@ import pandas as pd
 import shapely
 from numpy.typing import NDArray
 
-from ingest.demo.codes import credit_code, device_number, food_licence, medical_id, part_code, school_id
+from ingest.demo.codes import admin_code, credit_code, device_number, food_licence, medical_id, part_code, school_id
 from ingest.demo.graph import Bools
 from ingest.demo.kinds import FacilityKind, facility_kinds
 from ingest.demo.names import chinese_number, words
@@ -105,8 +105,8 @@ def _titles(plan: Plan, kind: FacilityKind, spots: Spots, chosen: Ints) -> tuple
     return distinct(zh, en)
 
 
-def _code(plan: Plan, kind: FacilityKind, district: str, number: int, in_district: int) -> str | None:
-    """The code a facility bears: `number` counts all facilities, `in_district` those of its kind in its district."""
+def _code(plan: Plan, kind: FacilityKind, district: str, number: int, in_area: int) -> str | None:
+    """The code a facility bears: `number` counts all facilities, `in_area` those of its code in its area."""
     if not kind.code:
         return None
     scheme, argument = kind.code.split(":")
@@ -115,7 +115,7 @@ def _code(plan: Plan, kind: FacilityKind, district: str, number: int, in_distric
     if scheme == "school":
         return school_id(plan.city.code, number, argument)
     if scheme == "food":
-        return food_licence(district, in_district, argument, "SC" if argument.startswith("1") else "JY")
+        return food_licence(district, in_area, argument, "SC" if argument.startswith("1") else "JY")
     if scheme == "part":
         return part_code(district, argument, number)
     if scheme == "device":
@@ -186,10 +186,15 @@ def _placed(
 def _add_codes(plan: Plan, table: pd.DataFrame) -> None:
     """Insert the columns `code` and `credit_code`, None where a kind bears none."""
     kinds = {kind.kind: kind for kind in facility_kinds()}
-    in_district = table.groupby(["kind", "district"]).cumcount() + 1
+    # Districts of some countries differ only after the six digits that codes have for an area.
+    areas = pd.DataFrame({
+        "area": [admin_code(district) for district in table["district"]],
+        "code": [kinds[name].code for name in table["kind"]],
+    })  # fmt: skip
+    in_area = areas.groupby(["area", "code"]).cumcount() + 1
     codes: list[str | None] = []
     bodies: list[str | None] = []
-    rows = zip(table["kind"], table["district"], in_district, strict=True)
+    rows = zip(table["kind"], table["district"], in_area, strict=True)
     for number, (name, district, n) in enumerate(rows, start=1):
         kind = kinds[name]
         codes.append(_code(plan, kind, district, number, n))

@@ -103,7 +103,7 @@ def _bezier(start: Floats, control: Floats, end: Floats) -> shapely.LineString:
 def _ramps(
     motorway: shapely.LineString, lines: Geometries, road_class: Ints
 ) -> tuple[Floats, list[shapely.LineString]]:
-    """Interchanges of a motorway with roads it crosses, the larger ones first: where ramps leave it (k, 2), and the ramps (k,)."""
+    """Interchanges of a motorway with roads, the larger first: where ramps leave it (k, 2), and the ramps (k,)."""
     crossed = shapely.STRtree(lines).query(motorway, predicate="crosses")
     order = np.lexsort((crossed, road_class[crossed]))
     taken: list[float] = []
@@ -129,13 +129,10 @@ def _ramps(
 
 def _interchanges(motorway: shapely.LineString, drawn: Drawn) -> tuple[Floats, list[shapely.LineString]]:
     """The interchanges of a motorway; one that crosses no larger road gets them at any road."""
-    found = _ramps(motorway, drawn.lines[:0], drawn.road_class[:0])
-    for lowest in (SECONDARY, RESIDENTIAL):
-        between = (drawn.settlement < 0) & (drawn.road_class <= lowest)
-        found = _ramps(motorway, drawn.lines[between], drawn.road_class[between])
-        if found[1]:
-            break
-    return found
+    between = drawn.settlement < 0
+    larger = between & (drawn.road_class <= SECONDARY)
+    found = _ramps(motorway, drawn.lines[larger], drawn.road_class[larger])
+    return found if found[1] else _ramps(motorway, drawn.lines[between], drawn.road_class[between])
 
 
 def _motorways(corridors: Corridors, drawn: Drawn) -> tuple[_Pieces, Geometries]:

@@ -1,4 +1,4 @@
-"""`make bench`: measures everything and writes RESULTS.md. `make bench ARGS="datum grid"` measures some, only prints."""
+"""`make bench` measures everything and writes RESULTS.md; `make bench ARGS="datum grid"` measures some and prints."""
 
 import sys
 from importlib import import_module
@@ -19,12 +19,12 @@ def main(wanted: list[str]) -> None:
         sys.exit(2)
     sections: dict[str, list[Measured]] = {}
     for name in wanted or _NAMES:
-        print(f"Measuring {name} ...", file=sys.stderr, flush=True)
+        sys.stderr.write(f"Measuring {name} ...\n")
         module = import_module(f"tests.bench.bench_{name}")
         title = (module.__doc__ or name).splitlines()[0].rstrip(".")
         sections[title] = module.run()
     text = report(sections)
-    print(text)
+    sys.stdout.write(text)
     if not wanted:
         (_FOLDER / "RESULTS.md").write_text(text, encoding="utf-8")
 

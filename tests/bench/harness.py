@@ -81,7 +81,7 @@ def measure(case: Case, repeat: int = 5) -> Result:
 
 
 def report(sections: Mapping[str, Sequence[Measured]]) -> str:
-    """What was measured, by section title, as Markdown, with the day, the machine and the versions it was measured on."""
+    """What was measured, by section title, as Markdown, with the day, the machine and the versions."""
     today = dt.datetime.now(dt.UTC).date()
     memory_gb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     lines = [
@@ -102,7 +102,7 @@ def report(sections: Mapping[str, Sequence[Measured]]) -> str:
 def _timings(results: Sequence[Result]) -> list[str]:
     lines = [
         "| what | target | ours | per second | peer | its time | ours is faster by |",
-        "|---|---|---|---|---|---|---|",
+        "|---" * 7 + "|",
     ]
     for result in results:
         case = result.case

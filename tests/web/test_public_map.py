@@ -8,59 +8,69 @@ import httpx
 import pytest
 from playwright.sync_api import expect
 
-from tests.web.visit import Json, Visit, Visitor
+from tests.web.visit import Json, Visit, Visitor, at
 
 LAYER = "medical.institutions"
 
 
 @pytest.fixture(scope="module")
-def collections(city_api: httpx.Client) -> dict[str, Json]:
-    return {item["id"]: item for item in city_api.get("/collections", params={"f": "json"}).json()["collections"]}
-
-
-@pytest.fixture(scope="module")
-def indicator(city_api: httpx.Client) -> Json:
-    """An indicator with values, and `place`: lon, lat of the centre of one of its cells at resolution 7."""
-    bounds = city_api.get("/", params={"f": "json"}).json()["twin"]["city"]["bounds"]
-    query = {"resolution": 7, "bbox": ",".join(map(str, bounds)), "f": "json"}
+def indicator(city_api: httpx.Client, city: Json) -> Json:
+    """An indicator with values, and as `geometry` the centre of one of its cells at resolution 7."""
+    query = {"resolution": 7, "bbox": ",".join(map(str, city["city"]["bounds"])), "f": "json"}
     for found in city_api.get("/indicators", params={"f": "json"}).json()["indicators"]:
         if found["resolution"] < 8:
             continue
         cells = city_api.get(f"/indicators/{found['id']}/cells", params=query).json()["cells"]
         if len(cells) > 1:
             latitude, longitude = h3.cell_to_latlng(cells[0]["cell"])
-            return {**found, "place": (longitude, latitude)}
+            return {**found, "geometry": {"type": "Point", "coordinates": (longitude, latitude)}}
     pytest.fail("no indicator of the city has values")
 
 
-def test_page_loads_without_outside_requests_or_complaints(visit: Visitor, served_city: str) -> None:
-    seen = visit()
-    seen.open()
-    hosts = {
-        urlsplit(request.url).netloc for request in seen.requests if not request.url.startswith(("blob:", "data:"))
-    }
-    assert hosts == {urlsplit(served_city).netloc}
-    assert seen.complaints == []
-    assert any("/tiles/" in request.url for request in seen.requests), "no tile was asked for"
+def test_page_loads_without_outside_requests_or_complaints(first: Visit, served_city: str) -> None:
+    asked = [request.url for request in first.requests if not request.url.startswith(("blob:", "data:"))]
+    assert {urlsplit(url).netloc for url in asked} == {urlsplit(served_city).netloc}
+    assert any("/tiles/" in url for url in asked), "no tile was asked for"
+    assert first.complaints == []
+    expect(first.page.locator("#notices")).to_be_empty()
+    states = {entry.get_attribute("data-status") for entry in first.page.locator("#legend .entry").all()}
+    assert "shown" in states
+    assert states <= {"shown", "far"}
 
 
-def test_layers_are_listed_by_system_in_both_languages(visit: Visitor, collections: dict[str, Json]) -> None:
+def test_all_that_can_be_drawn_is_listed_by_system(first: Visit, collections: dict[str, Json]) -> None:
     drawable = {name for name, item in collections.items() if item["twin"]["style"]["layers"]}
     systems = {item["twin"]["system"] for item in collections.values()}
-    for lang in ("zh", "en"):
-        page = visit().open(lang=lang)
-        assert {box.get_attribute("value") for box in page.locator("#layers input").all()} == drawable
-        assert page.locator("#layers .group").count() == len(systems)
-        title = collections[LAYER]["twin"]["title"][lang]
-        expect(page.locator(f"#layers label:has(input[value='{LAYER}'])")).to_contain_text(title)
-        expect(page.locator("html")).to_have_attribute("lang", "zh-CN" if lang == "zh" else "en")
+    assert {box.get_attribute("value") for box in first.page.locator("#layers input").all()} == drawable
+    assert first.page.locator("#layers .group").count() == len(systems)
 
 
-def test_default_layers_are_on_at_first_and_in_the_legend(visit: Visitor, collections: dict[str, Json]) -> None:
+def test_default_layers_are_on_at_first_lead_the_list_and_stand_in_the_legend(
+    first: Visit, collections: dict[str, Json]
+) -> None:
     default = {name for name, item in collections.items() if item["twin"]["style"].get("default")}
-    page = visit().open()
+    page = first.page
     assert {box.get_attribute("value") for box in page.locator("#layers input:checked").all()} == default
     assert {entry.get_attribute("data-layer") for entry in page.locator("#legend .entry").all()} == default
+    leading = page.locator("#layers .group").all()[: len({name.split(".")[0] for name in default})]
+    assert all(group.locator("input:checked").count() for group in leading)
+
+
+def test_legend_gives_source_and_age(first: Visit, collections: dict[str, Json]) -> None:
+    source = first.page.locator(f"#legend [data-layer='{LAYER}'] .source")
+    expect(source).to_contain_text(collections[LAYER]["twin"]["owner"])
+    expect(source.locator("time")).to_have_attribute("datetime", collections[LAYER]["twin"]["updated_at"])
+
+
+def test_approval_number_or_its_absence_is_printed(first: Visit, city: Json) -> None:
+    number = city["city"]["map_approval_no"]
+    expect(first.page.locator("#approval")).to_have_text(f"审图号：{number}" if number else "内部测试，未经审图")
+
+
+def test_synthetic_data_says_so(first: Visit, city: Json) -> None:
+    banner = first.page.locator("#synthetic")
+    expect(banner).to_have_text("合成数据 · 仅供演示")
+    assert banner.is_visible() == city["synthetic"]
 
 
 def test_toggling_a_layer_loads_and_removes_it(visit: Visitor) -> None:
@@ -79,13 +89,6 @@ def test_toggling_a_layer_loads_and_removes_it(visit: Visitor) -> None:
     expect(page.locator(f"#layers input[value='{LAYER}']")).not_to_be_checked()
 
 
-def test_legend_gives_source_and_age(visit: Visitor, collections: dict[str, Json]) -> None:
-    page = visit().open(f"layers={LAYER}")
-    source = page.locator(f"#legend [data-layer='{LAYER}'] .source")
-    expect(source).to_contain_text(collections[LAYER]["twin"]["owner"])
-    expect(source.locator("time")).to_have_attribute("datetime", collections[LAYER]["twin"]["updated_at"])
-
-
 def test_search_finds_by_name_and_by_department(visit: Visitor, collections: dict[str, Json]) -> None:
     page = visit().open("layers=")
     twin = collections[LAYER]["twin"]
@@ -102,9 +105,8 @@ def test_search_finds_by_name_and_by_department(visit: Visitor, collections: dic
 def test_click_opens_the_card_with_titles_units_place_and_times(
     visit: Visitor, hospital: Json, collections: dict[str, Json]
 ) -> None:
-    longitude, latitude = hospital["geometry"]["coordinates"]
     seen = visit()
-    page = seen.open(f"map=17/{latitude}/{longitude}&layers={LAYER}", lang="en")
+    page = seen.open(f"{at(17, hospital)}&layers={LAYER}", lang="en")
     page.mouse.click(*seen.centre())
     card = page.locator("#card")
     expect(card.locator("dl").first).to_be_visible()
@@ -120,30 +122,23 @@ def test_click_opens_the_card_with_titles_units_place_and_times(
     assert "feature=" not in seen.state
 
 
-def test_card_says_what_is_missing(visit: Visitor) -> None:
-    page = visit().open(f"layers={LAYER}&feature={LAYER}/no-such-record")
-    advice = page.locator("#card .advice")
-    expect(advice).to_be_visible()
-    expect(advice.locator("button")).to_have_text("重试")
-
-
 def test_choropleth_draws_with_legend_and_opens_cells(visit: Visitor, indicator: Json) -> None:
-    longitude, latitude = indicator["place"]
     seen = visit()
-    page = seen.open(f"map=9/{latitude}/{longitude}&layers=&indicator={indicator['id']}")
+    page = seen.open(f"{at(9, indicator)}&layers=&indicator={indicator['id']}")
     entry = page.locator("#legend [data-indicator]")
     expect(entry).to_have_attribute("data-status", "shown")
     expect(entry.locator(".classes li").first).to_be_visible()
     expect(entry).to_contain_text(indicator["title"]["zh"])
+    expect(page.locator("#tab-indicators")).to_have_attribute("aria-selected", "true")
     page.mouse.click(*seen.centre())
     expect(page.locator("#card .figure")).to_be_visible()
+    longitude, latitude = indicator["geometry"]["coordinates"]
     expect(page.locator("#card")).to_contain_text(h3.latlng_to_cell(latitude, longitude, 7))
 
 
 def test_resolution_of_cells_follows_the_zoom(visit: Visitor, indicator: Json) -> None:
-    longitude, latitude = indicator["place"]
     seen = visit()
-    page = seen.open(f"map=9/{latitude}/{longitude}&layers=&indicator={indicator['id']}")
+    page = seen.open(f"{at(9, indicator)}&layers=&indicator={indicator['id']}")
     assert _resolutions(seen) == [7]
     for _ in range(3):
         page.locator(".maplibregl-ctrl-zoom-in").click()
@@ -159,47 +154,51 @@ def _resolutions(seen: Visit) -> list[int]:
     return [int(n) for request in seen.requests for n in re.findall(r"/cells\?.*resolution=(\d+)", request.url)]
 
 
-def test_language_switch_keeps_the_state(visit: Visitor) -> None:
+def test_language_switch_keeps_the_state(visit: Visitor, collections: dict[str, Json]) -> None:
     seen = visit()
     page = seen.open(f"map=11.00/34.80000/117.30000&layers={LAYER}")
     before = seen.state
+    expect(page.locator("html")).to_have_attribute("lang", "zh-CN")
+    row = page.locator(f"#layers label:has(input[value='{LAYER}'])")
+    expect(row).to_contain_text(collections[LAYER]["twin"]["title"]["zh"])
     page.click("#language")
     page.wait_for_url("**lang=en**")
     seen.rest()
     assert seen.state == before
-    expect(page.locator("#tab-layers")).to_contain_text("Layers")
+    expect(page.locator("html")).to_have_attribute("lang", "en")
+    expect(row).to_contain_text(collections[LAYER]["twin"]["title"]["en"])
     expect(page.locator("#synthetic")).to_have_text("Synthetic data · demonstration only")
 
 
 def test_address_holds_the_whole_state_and_back_walks_through_it(visit: Visitor, hospital: Json) -> None:
     seen = visit()
-    page = seen.open(f"map=12.00/34.86000/117.55000&layers={LAYER}")
+    page = seen.open(f"{at(16, hospital)}&layers={LAYER}")
     page.locator(f"#legend [data-layer='{LAYER}'] [data-key^=list]").click()
-    expect(page.locator("#records table")).to_be_visible()
+    rows = page.locator("#records tbody tr")
+    expect(rows.first).to_be_visible()
     assert f"records={LAYER}" in seen.state
+    rows.first.locator("button").click()
+    expect(page.locator("#card dl").first).to_be_visible()
+    assert f"feature={LAYER}/" in seen.state
+    state = seen.state
+    page.go_back()
+    expect(page.locator("#card")).to_be_hidden()
     page.go_back()
     expect(page.locator("#records")).to_be_hidden()
     page.go_forward()
-    expect(page.locator("#records table")).to_be_visible()
-    again = visit()
-    page = again.open(f"{seen.state}&feature={LAYER}/{hospital['id']}")
-    expect(page.locator("#records table")).to_be_visible()
+    expect(rows.first).to_be_visible()
+    page = visit().open(state)
+    expect(page.locator("#records tbody tr").first).to_be_visible()
     expect(page.locator("#card dl").first).to_be_visible()
     expect(page.locator("#layers input:checked")).to_have_count(1)
 
 
-def test_unknown_layer_in_a_link_is_named(visit: Visitor) -> None:
-    page = visit().open("layers=nowhere.nothing")
+def test_link_to_what_is_not_there_says_so(visit: Visitor) -> None:
+    page = visit().open(f"layers=nowhere.nothing,{LAYER}&feature={LAYER}/no-such-record")
     expect(page.locator("#notices")).to_contain_text("nowhere.nothing")
-
-
-def test_records_in_view_are_a_table_that_opens_cards(visit: Visitor, hospital: Json) -> None:
-    longitude, latitude = hospital["geometry"]["coordinates"]
-    page = visit().open(f"map=16/{latitude}/{longitude}&layers={LAYER}&records={LAYER}")
-    rows = page.locator("#records tbody tr")
-    expect(rows.first).to_be_visible()
-    rows.first.locator("button").click()
-    expect(page.locator("#card dl").first).to_be_visible()
+    advice = page.locator("#card .advice")
+    expect(advice).to_be_visible()
+    expect(advice.locator("button")).to_have_text("重试")
 
 
 def test_lost_connection_is_said_and_retried(visit: Visitor) -> None:
@@ -231,9 +230,3 @@ def test_without_webgl_the_records_can_still_be_listed(visit: Visitor) -> None:
     seen.page.goto(f"{seen.address}/maps/public?lang=en#layers={LAYER}&records={LAYER}")
     expect(seen.page.locator("#notices")).to_contain_text("WebGL 2")
     expect(seen.page.locator("#records tbody tr").first).to_be_visible()
-
-
-def test_approval_number_or_its_absence_is_printed(visit: Visitor, city_api: httpx.Client) -> None:
-    number = city_api.get("/", params={"f": "json"}).json()["twin"]["city"]["map_approval_no"]
-    page = visit().open()
-    expect(page.locator("#approval")).to_have_text(f"审图号：{number}" if number else "内部测试，未经审图")

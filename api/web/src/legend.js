@@ -30,7 +30,7 @@ import {signOf, swatch} from './swatch.js';
  */
 export function showLegend(place, layers, choropleth, collections, actions, open) {
   const entries = layers.map(layer => layerEntry(layer.collection, layer.status, actions));
-  const brief = layers.map(({collection}) => h('li', {}, signOf(collection), pick(collection.twin.title)));
+  const brief = layers.map(({collection, status}) => h('li', {'data-status': status}, signOf(collection), pick(collection.twin.title)));
   if (choropleth?.indicator) {
     entries.unshift(indicatorEntry(choropleth, collections, actions));
     brief.unshift(ramp(choropleth));

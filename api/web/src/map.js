@@ -70,7 +70,7 @@ export function createMap({container, style, camera, bounds, padding}) {
  * @param {number} [duration_ms]
  */
 export function fitCity(map, bounds, duration_ms = 600) {
-  map.fitBounds(bounds, {padding: 16, bearing: 0, pitch: 0, duration: calm ? 0 : duration_ms});
+  map.fitBounds(bounds, {padding: 8, bearing: 0, pitch: 0, duration: calm ? 0 : duration_ms});
 }
 
 /**
