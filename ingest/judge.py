@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass
 
-import numpy as np
 import orjson
 import polars as pl
+import shapely
 
 from ingest.codecs.records import GEOMETRY, ROW, Records
 from ingest.validation import Checked
 from ingest.writer import Written
-from layers.contract import Contract, CoordinateRung
+from layers.contract import AreaRung, Contract, CoordinateRung, GeometryRung
 from layers.places.fix import Site, is_none
 from layers.places.resolver import Placed, place
 from layers.reasons import Reason
@@ -115,15 +115,33 @@ def _refused(
 
 def _where(frame: pl.DataFrame, contract: Contract) -> pl.Series:
     """What the place rungs looked at, in words: `lon=34.8 lat=117.5 station_id=A1`."""
-    names: list[str] = []
+    names: dict[str, None] = {}
     for rung in contract.place.rungs:
-        looked_at = (
-            (rung.x, rung.y)
-            if isinstance(rung, CoordinateRung)
-            else (getattr(rung, "id", getattr(rung, "code", None)),)
-        )
-        names += [name for name in looked_at if name in frame.columns and name not in names]
-    if not names:
-        return pl.Series(np.full(frame.height, None), dtype=pl.String)
-    parts = [pl.format(f"{name}={{}}", pl.col(name).cast(pl.String).fill_null("")) for name in names]
-    return frame.select(pl.concat_str(parts, separator=" ").alias("detail"))["detail"]
+        match rung:
+            case CoordinateRung():
+                names |= {rung.x: None, rung.y: None}
+            case AreaRung():
+                names[rung.code] = None
+            case GeometryRung():
+                names[GEOMETRY] = None
+            case _:
+                names[rung.id] = None
+    seen = frame.select(name for name in names if name in frame.columns)
+    return pl.Series([_said(row) for row in seen.iter_rows(named=True)], dtype=pl.String)
+
+
+def _said(values: dict[str, object]) -> str | None:
+    """The values that are there; a geometry by its type and box."""
+    words = [
+        _outlined(value) if isinstance(value, bytes) else f"{name}={value}"
+        for name, value in values.items()
+        if value is not None
+    ]
+    return " ".join(words) or None
+
+
+def _outlined(wkb: bytes) -> str:
+    geometry = shapely.from_wkb(wkb, on_invalid="ignore")
+    if geometry is None or geometry.is_empty:
+        return "empty geometry"
+    return f"{geometry.geom_type} within {', '.join(f'{edge:.7g}' for edge in geometry.bounds)}"

@@ -158,7 +158,8 @@ class Loader:
             written = write(connection, contract, self.city, rows, batch, dt.datetime.now(dt.UTC))
             refused = pl.concat([judged.refused, judged.conflicts(written)])
             if contract.kind == "coverage":
-                store_coverage(connection, contract, raw, self.city)
+                if rows.height:
+                    store_coverage(connection, contract, raw, self.city, options.reading.layer)
             else:
                 refresh(connection, contract, self.city, written.dirty)
             inbox.quarantine(connection, batch, refused)
