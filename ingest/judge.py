@@ -130,18 +130,18 @@ def _where(frame: pl.DataFrame, contract: Contract) -> pl.Series:
     return pl.Series([_said(row) for row in seen.iter_rows(named=True)], dtype=pl.String)
 
 
-def _said(values: dict[str, object]) -> str | None:
+def _said(values: dict[str, object]) -> str:
     """The values that are there; a geometry by its type and box."""
     words = [
         _outlined(value) if isinstance(value, bytes) else f"{name}={value}"
         for name, value in values.items()
         if value is not None
     ]
-    return " ".join(words) or None
+    return " ".join(words) or f"nothing in {', '.join(values)}"
 
 
 def _outlined(wkb: bytes) -> str:
     geometry = shapely.from_wkb(wkb, on_invalid="ignore")
-    if geometry is None or geometry.is_empty:
+    if not geometry or geometry.is_empty:
         return "empty geometry"
     return f"{geometry.geom_type} within {', '.join(f'{edge:.7g}' for edge in geometry.bounds)}"

@@ -94,7 +94,7 @@ def visit(browser: Browser, bundle: Path, served_city: str) -> Iterator[Visitor]
 
 @pytest.fixture(scope="module")
 def first(browser: Browser, bundle: Path, served_city: str) -> Iterator[Visit]:
-    """The page at the first visit, on a desktop, in Chinese. One for many tests: they look and change nothing."""
+    """The page at the first visit, on a desktop, in Chinese. One for many tests: they leave it as they found it."""
     assert bundle.exists()
     with _context(browser) as context:
         seen = Visit(context.new_page(), served_city)

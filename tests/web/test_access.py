@@ -59,8 +59,8 @@ def test_keyboard_reaches_and_does_everything(visit: Visitor) -> None:
     expect(page.locator("#records")).to_be_hidden()
 
 
-def test_tabs_are_moved_by_arrow_keys_and_focus_is_seen(visit: Visitor) -> None:
-    page = visit().open("layers=")
+def test_tabs_are_moved_by_arrow_keys_and_focus_is_seen(first: Visit) -> None:
+    page = first.page
     page.focus("#search")
     page.keyboard.press("Tab")
     expect(page.locator("#tab-layers")).to_be_focused()
@@ -69,6 +69,8 @@ def test_tabs_are_moved_by_arrow_keys_and_focus_is_seen(visit: Visitor) -> None:
     expect(page.locator("#tab-indicators")).to_be_focused()
     expect(page.locator("#indicators")).to_be_visible()
     expect(page.locator("#layers")).to_be_hidden()
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("#layers")).to_be_visible()
 
 
 def test_focus_goes_into_the_card_and_back(visit: Visitor, hospital: Json) -> None:

@@ -89,8 +89,8 @@ def test_toggling_a_layer_loads_and_removes_it(visit: Visitor) -> None:
     expect(page.locator(f"#layers input[value='{LAYER}']")).not_to_be_checked()
 
 
-def test_search_finds_by_name_and_by_department(visit: Visitor, collections: dict[str, Json]) -> None:
-    page = visit().open("layers=")
+def test_search_finds_by_name_and_by_department(first: Visit, collections: dict[str, Json]) -> None:
+    page = first.page
     twin = collections[LAYER]["twin"]
     for words in (twin["title"]["zh"], twin["title"]["en"].upper(), twin["owner"], twin["system_title"]["en"]):
         page.fill("#search", words)
