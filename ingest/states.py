@@ -13,7 +13,7 @@ import polars as pl
 import sqlalchemy as sa
 
 from ingest.pgcopy import ColumnType
-from ingest.staging import ORDINAL, Outcome, Stamp, Target, copy, is_empty, numbered, stage, without_indexes
+from ingest.staging import ORDINAL, Outcome, Stamp, Target, is_empty, numbered, stage, without_indexes
 from layers.indicators import Dirty
 
 __all__ = ["write_states"]
@@ -107,11 +107,12 @@ _TOUCHED = """
 def write_states(connection: sa.Connection, target: Target, frame: pl.DataFrame, stamp: Stamp) -> Outcome:
     """Write states, each (id, valid_start) at most once in `frame`. A table that holds nothing is filled at once."""
     frame = _until_next_start(frame)
-    unstated, stated = frame.filter(pl.col("valid_start").is_null()), frame.filter(pl.col("valid_start").is_not_null())
+    unstated, stated = _without_start(frame)
     everything = is_empty(connection, target.rows)
-    if everything and not unstated["id"].is_in(stated["id"].implode()).any():
+    if everything and (unstated.is_empty() or not unstated["id"].is_in(stated["id"].implode()).any()):
         with without_indexes(connection, target.rows):
-            copy(connection, target.rows, target.all_columns, stamp.on(frame))
+            # Neighbours in the city are neighbours on disk: a map reads fewer pages, and the indexes are built faster.
+            target.fill(connection, target.rows, frame.sort("cell"), stamp)
         return Outcome(frame.height, 0, None)
 
     dirty = None if everything else Dirty.none(connection)
@@ -126,6 +127,14 @@ def write_states(connection: sa.Connection, target: Target, frame: pl.DataFrame,
     if stated.height and unstated.height:
         target.run(connection, _FORGET, {})  # what stood for no moment: a record of this batch corrected another
     return Outcome(inserted, revised, dirty)
+
+
+def _without_start(frame: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The rows without a start and those with one."""
+    is_null = frame["valid_start"].is_null()
+    if is_null.all():
+        return frame, frame.clear()
+    return (frame.filter(is_null), frame.filter(~is_null)) if is_null.any() else (frame.clear(), frame)
 
 
 def _until_next_start(frame: pl.DataFrame) -> pl.DataFrame:

@@ -59,47 +59,52 @@ def write_stream(connection: sa.Connection, target: Target, frame: pl.DataFrame,
     filling one that is in use, and no reader waits.
     """
     everything = is_empty(connection, target.rows)
-    days = _days_without_partition(connection, target, frame)
-    is_fresh = pl.col("observed_at").dt.date().is_in(days)
-    fresh, known = frame.filter(is_fresh), frame.filter(~is_fresh)
-
+    fresh, known = _apart_from_known_days(connection, target, frame)
     dirty = None if everything else Dirty.none(connection)
-    for day in days:
-        part = _fill_new_partition(connection, target, day, fresh, stamp)
+    for day, part in fresh.items():
+        partition = _new_partition(connection, target, day)
+        target.fill(connection, partition, part, stamp)
+        _attach(connection, target, day, partition)
         if dirty is not None:
-            dirty.add(connection, f"select cell, observed_at from {part}")
+            dirty.add(connection, f"select cell, observed_at from {partition}")
     inserted, revised = _merge(connection, target, known, stamp, dirty) if known.height else (0, 0)
-    inserted += fresh.height
+    inserted += frame.height - known.height
     if inserted or revised:
         _keep_newest(connection, target, frame, stamp, dirty)
     return Outcome(inserted, revised, dirty)
 
 
-def _days_without_partition(connection: sa.Connection, target: Target, frame: pl.DataFrame) -> list[dt.date]:
-    partitions = sa.text(
+def _apart_from_known_days(
+    connection: sa.Connection, target: Target, frame: pl.DataFrame
+) -> tuple[dict[dt.date, pl.DataFrame], pl.DataFrame]:
+    """The rows of each day that has no partition yet, in order of time, and the other rows."""
+    names = sa.text(
         "select relname from pg_inherits join pg_class on pg_class.oid = inhrelid"
         " where inhparent = cast(:rows as regclass)"
     )
-    present = set(connection.scalars(partitions, {"rows": target.rows}))
-    days: list[dt.date] = frame["observed_at"].dt.date().unique().sort().to_list()
-    return [day for day in days if target.partition(day) not in present]
-
-
-def _fill_new_partition(
-    connection: sa.Connection, target: Target, day: dt.date, frame: pl.DataFrame, stamp: Stamp
-) -> str:
-    """Make the partition of a day with the rows of the frame that belong to it. Returns its name, quoted."""
+    present = set(connection.scalars(names, {"rows": target.rows}))
+    day = frame["observed_at"].dt.date()
+    new = [one for one in day.unique().sort() if target.partition(one) not in present]
+    if not new:
+        return {}, frame
     # A BRIN index on time needs rows that lie in the order of time.
-    frame = frame.filter(pl.col("observed_at").dt.date() == day).sort("observed_at")
-    rows, part = target.rows, f"{quoted(target.contract.system)}.{quoted(target.partition(day))}"
-    # A row that goes into a partition by its own name does not pass the parent's identity: same numbers, by default.
-    numbers = connection.scalar(sa.text("select pg_get_serial_sequence(:rows, 'row')"), {"rows": rows})
-    connection.exec_driver_sql(f"create table {part} (like {rows} including defaults including constraints)")
-    connection.exec_driver_sql(f"alter table {part} alter \"row\" set default nextval('{numbers}')")
-    copy(connection, part, target.all_columns, stamp.on(frame))
-    bounds = f"from ('{day} 00:00Z') to ('{day + dt.timedelta(days=1)} 00:00Z')"
-    connection.exec_driver_sql(f"alter table {rows} attach partition {part} for values {bounds}")
+    fresh = frame.filter(day.is_in(new)).sort("observed_at")
+    parts = fresh.with_columns(_day=pl.col("observed_at").dt.date()).partition_by(
+        "_day", maintain_order=True, include_key=False
+    )
+    return dict(zip(new, parts, strict=True)), frame.filter(~day.is_in(new))
+
+
+def _new_partition(connection: sa.Connection, target: Target, day: dt.date) -> str:
+    """Make an empty table for the rows of a day, not yet part of the dataset. Returns its name, quoted."""
+    part = f"{quoted(target.contract.system)}.{quoted(target.partition(day))}"
+    connection.exec_driver_sql(f"create table {part} (like {target.rows} including defaults including constraints)")
     return part
+
+
+def _attach(connection: sa.Connection, target: Target, day: dt.date, part: str) -> None:
+    bounds = f"from ('{day} 00:00Z') to ('{day + dt.timedelta(days=1)} 00:00Z')"
+    connection.exec_driver_sql(f"alter table {target.rows} attach partition {part} for values {bounds}")
 
 
 def _merge(
@@ -128,7 +133,7 @@ def _keep_newest(
     newest = frame.sort("observed_at").unique("subject", keep="last", maintain_order=True)
     if is_empty(connection, target.latest):
         with without_indexes(connection, target.latest):
-            copy(connection, target.latest, target.all_columns, stamp.on(newest))
+            copy(connection, target.latest, target.new_columns, stamp.on(newest))
     else:
         stage(connection, "_newest", (*target.identity, *target.content), newest, keys=("subject",))
         if dirty is not None:

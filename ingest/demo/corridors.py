@@ -70,9 +70,8 @@ def _motorways(plan: Plan, city: BaseGeometry) -> list[tuple[Road, shapely.LineS
 def draw_corridors(plan: Plan, bounds: Boundaries) -> Corridors:
     """Draw the motorways and railways of the facts."""
     motorways = _motorways(plan, bounds.city)
-    courses = [course(plan.plane.to_plane(np.array(railway.via)), 200, 11_000, 200, plan.seed)
-               for railway in plan.facts.railways]  # fmt: skip
-    lines = _joined(courses, bounds.city)
+    lines = [course(plan.plane.to_plane(np.array(railway.via)), 200, 11_000, 200, plan.seed)
+             for railway in plan.facts.railways]  # fmt: skip
     tracks = [(railway, part) for railway, line in zip(plan.facts.railways, lines, strict=True)
               for part in _inside(line, bounds.city)]  # fmt: skip
     railways = pd.DataFrame({
