@@ -276,7 +276,8 @@ def quarantine_counts(connection: sa.Connection, dataset: str | None = None) -> 
     )
     if dataset is not None:
         query = query.where(c.dataset == dataset)
-    return [QuarantineCount(*row) for row in connection.execute(query.order_by(c.dataset, count.desc(), c.reason, c.status))]
+    query = query.order_by(c.dataset, count.desc(), c.reason, c.status)
+    return [QuarantineCount(*row) for row in connection.execute(query)]
 
 
 def quarantine_rows(

@@ -105,10 +105,6 @@ class DemoCity:
         """All frames by name."""
         return {part.name: getattr(self, part.name) for part in fields(self)}
 
-    def facilities_of(self, *kinds: str) -> GeoDataFrame:
-        """The facilities of some kinds."""
-        return self.facilities.loc[self.facilities["kind"].isin(kinds)].reset_index(drop=True)
-
 
 def _district_codes(plan: Plan, bounds: Boundaries) -> DistrictOf:
     codes = np.array([*(district.code for district in plan.city.districts), None], dtype=np.object_)

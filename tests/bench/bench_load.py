@@ -54,12 +54,10 @@ def _catalog() -> Catalog:
     """The rows of the file as states, each its own, and as observations of devices."""
     time = field("datetime", "时间", "Time", aliases=["ts"])
     title = {"zh": "均值", "en": "Mean"}
-    mean = {"measure": "mean(value)", "resolution": 9, "title": title}
     states = contract(
         id="bench.states",
         fields=_FIELDS | {"ts": time},
         key=["device_id", "ts"],
-        indicators=[mean | {"id": "bench.states_mean"}],
         **_COMMON,
     )
     observations = contract(
@@ -68,7 +66,6 @@ def _catalog() -> Catalog:
         fields=_FIELDS | {"observed_at": time},
         key=["device_id", "observed_at"],
         time={"event": "observed_at"},
-        indicators=[mean | {"id": "bench.observations_mean", "window": "1 h"}],
         **_COMMON,
     )
     system = System.model_validate({"id": "bench", "number": "C1", "title": title, "owner": "-", "description": title})

@@ -54,6 +54,11 @@ def other_city() -> DemoCity:
     return DemoCity.generate(load_city(str(OTHER_PROFILE)), SEED, SCALE)
 
 
+def facilities_of(city: DemoCity, kind: str) -> GeoDataFrame:
+    """The facilities of a kind."""
+    return city.facilities.loc[city.facilities["kind"] == kind]
+
+
 Drawn = Callable[[], DemoCity]
 CITIES = pytest.mark.parametrize("drawn", [small_city, other_city], ids=["zaozhuang", "porto_alegre"])
 
@@ -267,10 +272,10 @@ def test_codes_have_the_length_and_check_of_their_standard(drawn: Drawn) -> None
     licences = facilities["code"][facilities["code"].str.match(r"(SC|JY)\d{14}$")]
     assert len(licences)
     assert all(has_right_mod_11_10(code[2:]) for code in licences)
-    hospitals = city.facilities_of("hospital")["code"]
+    hospitals = facilities_of(city, "hospital")["code"]
     assert (hospitals.str.len() == 22).all()
     assert all(has_right_organisation_check(code[:9]) for code in hospitals)
-    assert (city.facilities_of("primary_school")["code"].str.len() == 10).all()
+    assert (facilities_of(city, "primary_school")["code"].str.len() == 10).all()
     assert city.sensors["code"].is_unique
     assert (city.sensors["code"][city.sensors["kind"] == "camera"].str.len() == 20).all()
 
@@ -290,7 +295,7 @@ def test_parts_bear_the_codes_of_the_whole(drawn: Drawn) -> None:
 def test_every_district_has_what_a_district_has() -> None:
     city = small_city()
     for kind in ("hospital", "primary_school", "fire_station", "police_station", "government_counter"):
-        assert set(city.facilities_of(kind)["district"]) == set(city.districts["code"]), kind
+        assert set(facilities_of(city, kind)["district"]) == set(city.districts["code"]), kind
 
 
 def test_numbered_roads_run_with_their_stakes() -> None:
