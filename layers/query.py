@@ -4,7 +4,7 @@ Every door (items, tiles, cells, exports) reads what `visible` gives; none looks
 """
 
 import datetime as dt
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from typing import Any
 
 import orjson
@@ -41,6 +41,9 @@ __all__ = [
 _LOOK_BACK = dt.timedelta(days=1)
 _EXACT_COUNT = 100_000
 _MOST_COLONS = 16
+_BOX_ROUNDING_DEG = 4e-5
+"""PostGIS keeps the box of a geometry in single precision: at 180 degrees it may be this much too large or small."""
+_INWARD = (1, 1, -1, -1)
 
 Column = sa.ColumnElement[Any]
 
@@ -133,14 +136,19 @@ class Box:
     def meets(self, geom: Column, srid: int) -> Column:
         """The condition that a geometry meets the box.
 
-        The index answers by the geometries' own boxes. Most of those lie within this one and need no further look.
+        The index answers by the geometries' own boxes. Most of those lie well within this one and need no further look.
         """
-        func = sa.func
-        corners = func.ST_MakePoint(self.west, self.south), func.ST_MakePoint(self.east, self.north)
-        # Of a box without width or height the envelope is a line or a point, as it should be.
-        box = func.ST_SetSRID(func.ST_Envelope(func.ST_MakeLine(*corners)), srid)
-        exact = sa.case((geom.op("@")(box), sa.true()), else_=func.ST_Intersects(geom, box))
+        box = self._shape(srid)
+        exact = sa.func.ST_Intersects(geom, box)
+        if min(self.east - self.west, self.north - self.south) > 2 * _BOX_ROUNDING_DEG:
+            inner = Box(*(edge + side * _BOX_ROUNDING_DEG for edge, side in zip(astuple(self), _INWARD, strict=True)))
+            exact = sa.case((geom.op("@")(inner._shape(srid)), sa.true()), else_=exact)
         return sa.and_(geom.op("&&")(box), exact)
+
+    def _shape(self, srid: int) -> Column:
+        """The box as a geometry. Without width or height it is a line or a point, as it should be."""
+        corners = sa.func.ST_MakePoint(self.west, self.south), sa.func.ST_MakePoint(self.east, self.north)
+        return sa.func.ST_SetSRID(sa.func.ST_Envelope(sa.func.ST_MakeLine(*corners)), srid)
 
 
 @dataclass(frozen=True, slots=True)

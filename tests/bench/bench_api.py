@@ -73,7 +73,7 @@ def run() -> list[Measured]:
     with _servers() as servers:
         densest = _densest_tiles()
         sizes = [_largest(servers, dataset, densest, zoom) for dataset in _DATASETS for zoom in _ZOOMS]
-        return [*sizes, *(measure(case, repeat=3) for case in _cases(servers, densest))]
+        return [*sizes, *(measure(case) for case in _cases(servers, densest))]
 
 
 def _cases(servers: _Servers, densest: list[Tile]) -> Iterator[Case]:

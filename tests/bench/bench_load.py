@@ -1,7 +1,7 @@
 """Half a million rows of CSV into PostGIS, next to what people use; the same file again; the memory it takes.
 
 Ours judges every record (600 bad ones are planted), shifts GCJ-02 to the city's datum, finds the cells, keeps both
-times, writes the quarantine and the indicator, and has its five indexes at the end. The peers read the good rows only,
+times, writes the quarantine, and has its five indexes at the end. The peers read the good rows only,
 take the coordinates as they are, and get the indexes of theirs that ours has too: the key, unique, and the geometry.
 """
 
@@ -53,7 +53,6 @@ _COMMON = {
 def _catalog() -> Catalog:
     """The rows of the file as states, each its own, and as observations of devices."""
     time = field("datetime", "时间", "Time", aliases=["ts"])
-    title = {"zh": "均值", "en": "Mean"}
     states = contract(
         id="bench.states",
         fields=_FIELDS | {"ts": time},
@@ -68,6 +67,7 @@ def _catalog() -> Catalog:
         time={"event": "observed_at"},
         **_COMMON,
     )
+    title = {"zh": "均值", "en": "Mean"}
     system = System.model_validate({"id": "bench", "number": "C1", "title": title, "owner": "-", "description": title})
     contracts = {one.id: one for one in (observations, states)}
     return Catalog(contracts, {"bench": system}, dict.fromkeys(contracts, "bench"))

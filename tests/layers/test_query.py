@@ -180,6 +180,18 @@ def test_many_records_are_not_counted(park: Park, monkeypatch: pytest.MonkeyPatc
     assert page(park, "parks.trees", limit=1).matched is None
 
 
+def test_a_box_ends_where_it_says(park: Park) -> None:
+    """Boxes in single precision would let in what lies up to a metre outside."""
+    west, south, east, north = 117.3, 34.8, 117.4, 34.9
+    step = 2e-7  # two centimetres
+    inside = [(west + step, 34.85), (east - step, 34.85), (117.35, south + step), (117.35, north - step)]
+    outside = [(west - step, 34.85), (east + step, 34.85), (117.35, south - step), (117.35, north + step)]
+    park.put("parks.trees", *(tree(f"in-{n}", *at) for n, at in enumerate(inside)))
+    park.put("parks.trees", *(tree(f"out-{n}", *at) for n, at in enumerate(outside)))
+    assert ids(park, "parks.trees", box=Box(west, south, east, north)) == ["in-0", "in-1", "in-2", "in-3"]
+    assert ids(park, "parks.trees", box=Box(west, 34.85, west + 3e-7, 34.85)) == ["in-0"]
+
+
 def test_a_box_asks_the_shape_and_not_only_its_own_box(park: Park) -> None:
     corner = "POLYGON((117.3 34.8, 117.4 34.8, 117.4 34.81, 117.31 34.81, 117.31 34.9, 117.3 34.9, 117.3 34.8))"
     park.put("parks.beds", {"id": "corner", "name": "corner", "wkt": corner})

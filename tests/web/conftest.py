@@ -68,9 +68,9 @@ def city_api(served_city: str) -> Iterator[httpx.Client]:
         yield client
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(served_city: str) -> Iterator[Browser]:
-    """Debian's Chromium. It closes before the city does: while it is open, this thread belongs to its event loop."""
+    """Debian's Chromium, closed after each module: while it is open, this thread belongs to its event loop."""
     assert served_city
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=_CHROMIUM, args=_FLAGS)
