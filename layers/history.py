@@ -6,7 +6,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from layers.contract import Contract
 from layers.features import Writing, feature_columns, features
 from layers.query import Page, subjects_of, visible
-from layers.tables import dataset_table
+from layers.tables import dataset_table, main_rows
 from twin.city import City
 from twin.errors import NotFound
 from twin.view import View
@@ -28,9 +28,7 @@ async def history(
     visible(contract, view, city)
     table = dataset_table(contract, city.srid)
     since = sa.func.lower(table.c.recorded)
-    rows = sa.select(*feature_columns(contract, table, writing)).where(
-        table.c.id == fid, table.c.branch == sa.literal_column("0")
-    )
+    rows = sa.select(*feature_columns(contract, table, writing)).where(table.c.id == fid, main_rows(table))
     if contract.is_stream:
         rows = rows.where(table.c.subject.in_(subjects_of(fid)))
     if view.known_at is not None:

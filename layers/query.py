@@ -17,7 +17,7 @@ from layers.features import Writing, feature_columns, features
 from layers.filters import filter_condition
 from layers.paging import Position, fingerprint
 from layers.refusals import wrong_questions
-from layers.tables import dataset_table, latest_table, open_rows
+from layers.tables import dataset_table, latest_table, main_rows, open_rows
 from twin.city import City
 from twin.errors import NotFound
 from twin.view import MAIN, View
@@ -84,7 +84,7 @@ def _known(table: sa.Table, view: View) -> Column:
     """Rows of main as known at the view's time."""
     if view.known_at is None:
         return open_rows(table)
-    return sa.and_(table.c.branch == sa.literal_column("0"), table.c.recorded.contains(view.known_at))
+    return sa.and_(main_rows(table), table.c.recorded.contains(view.known_at))
 
 
 def _valid(table: sa.Table, view: View) -> Column:

@@ -35,6 +35,7 @@ _AIR_INDEX, _AIR_PM25 = (0, 51, 101, 151, 201, 301), (0, 35, 75, 115, 150, 250)
 
 _NO_DATA = "#B8C0CC"
 _RADIUS_PX, _WIDTH_PX = 5.0, 1.5
+_SIGN_ZOOMS, _SMALLEST_SIGN = (9, 14), 0.4
 _BREAKS = 5
 _LABEL_MINZOOM = 12
 _FONTS = ("Noto Sans SC", "Noto Sans CJK SC", "Microsoft YaHei", "PingFang SC", "sans-serif")
@@ -106,15 +107,21 @@ def maplibre_layers(contract: Contract) -> list[dict[str, Any]]:
             found.append({"type": "line", "paint": paint, "filter": _of("Polygon")})
         paint = {
             "circle-color": _colour(contract, style.circle),
-            "circle-radius": _or(style.circle.radius_px, _RADIUS_PX),
+            "circle-radius": _grown(_or(style.circle.radius_px, _RADIUS_PX)),
             "circle-opacity": _or(style.circle.opacity, 0.9),
             "circle-stroke-color": "#FFFFFF",
-            "circle-stroke-width": 1,
+            "circle-stroke-width": _grown(1.0),
         }
         found.append({"type": "circle", "paint": paint, "filter": _of("Point")})
     if style.label:
         found.append(_label(style.label, style.minzoom))
     return found
+
+
+def _grown(full_px: float) -> list[object]:
+    """A size that reaches its full value in the streets: over the whole city thousands of signs share the screen."""
+    small, large = _SIGN_ZOOMS
+    return ["interpolate", ["linear"], ["zoom"], small, round(full_px * _SMALLEST_SIGN, 2), large, full_px]
 
 
 def _or(value: float | None, default: float) -> float:

@@ -22,6 +22,7 @@ __all__ = [
     "dataset_table",
     "indicator_table",
     "latest_table",
+    "main_rows",
     "open_rows",
     "partition_name",
 ]
@@ -93,18 +94,30 @@ def open_rows(table: sa.Table) -> sa.ColumnElement[bool]:
     return sa.and_(table.c.branch == sa.literal_column("0"), sa.func.upper_inf(table.c.recorded))
 
 
+def main_rows(table: sa.Table) -> sa.ColumnElement[bool]:
+    """Rows of main, whether or not they are still held true.
+
+    PostgreSQL answers from the indexes over open rows and from those over closed rows when a question names both.
+    """
+    is_open = sa.func.upper_inf(table.c.recorded)
+    return sa.and_(table.c.branch == sa.literal_column("0"), sa.or_(is_open, sa.not_(is_open)))
+
+
 def _index(table: sa.Table, contract: Contract) -> None:
     name, c = contract.name, table.c
-    current = open_rows(table)
+    is_open = sa.func.upper_inf(c.recorded)
     if contract.is_stream:
         identity: tuple[sa.ColumnElement[Any], ...] = (c.subject, c.observed_at, c.branch)
         sa.Index(f"{name}_observed", c.observed_at, postgresql_using="brin")
     else:
         identity = (c.id, c.branch, sa.func.lower(c.valid))
-        sa.Index(f"{name}_geom", c.geom, postgresql_using="gist", postgresql_where=current)
-        sa.Index(f"{name}_recorded", c.geom, c.recorded, postgresql_using="gist")
-    sa.Index(f"{name}_open", *identity, unique=True, postgresql_where=sa.func.upper_inf(c.recorded))
-    sa.Index(f"{name}_cell", c.cell, postgresql_where=current)
+        for rows, held in (("geom", is_open), ("closed_geom", sa.not_(is_open))):
+            in_main = sa.and_(c.branch == sa.literal_column("0"), held)
+            sa.Index(f"{name}_{rows}", c.geom, postgresql_using="gist", postgresql_where=in_main)
+    # Closed rows have indexes of their own: a first load fills none of these, and current reads never meet them.
+    sa.Index(f"{name}_open", *identity, unique=True, postgresql_where=is_open)
+    sa.Index(f"{name}_closed", *identity, postgresql_where=sa.not_(is_open))
+    sa.Index(f"{name}_cell", c.cell, postgresql_where=open_rows(table))
 
 
 @cache

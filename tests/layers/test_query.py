@@ -3,9 +3,12 @@
 import datetime as dt
 import json
 import math
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from layers import query as module
 from layers.features import Writing
@@ -178,6 +181,38 @@ def test_many_records_are_not_counted(park: Park, monkeypatch: pytest.MonkeyPatc
     assert page(park, "parks.trees", limit=1).matched == 6
     monkeypatch.setattr(module, "_EXACT_COUNT", 5)
     assert page(park, "parks.trees", limit=1).matched is None
+
+
+def test_the_past_is_found_by_indexes_too(park: Park) -> None:
+    """Half of a hundred thousand rows are closed: neither a box, nor a record, nor its history reads them all."""
+    with park.database.writing() as connection:
+        connection.exec_driver_sql(
+            "insert into parks.trees (id, tree_id, valid, recorded, geom)"
+            " select n, n, '[-infinity,)', case version when 0 then '[2026-01-01,2026-02-01)' else '[2026-02-01,)' end"
+            "::tstzrange, st_setsrid(st_makepoint(117 + n / 1e5, 34.5 + mod(n, 1000) / 1e3), 4490)"
+            " from generate_series(1, 50000) n, generate_series(0, 1) version"
+        )
+        connection.exec_driver_sql("analyze parks.trees")
+    contract, then = park.catalog["parks.trees"], View(known_at=dt.datetime(2026, 1, 15, tzinfo=dt.UTC))
+    asked = ItemsQuery(limit=1000, box=Box(117.2, 34.7, 117.201, 34.9))
+    asks: list[Callable[[AsyncConnection], Awaitable[Any]]] = [
+        lambda c: items(c, contract, then, CITY, asked, Writing()),
+        lambda c: item(c, contract, then, CITY, "7", Writing()),
+        lambda c: history(c, contract, View(), CITY, "7", Writing()),
+    ]
+    for ask in asks:
+        assert scans(park, ask) == set()
+
+
+def scans(park: Park, ask: Callable[[AsyncConnection], Awaitable[Any]]) -> set[str]:
+    """The tables that PostgreSQL read from end to end to answer."""
+    counted = sa.text("select relname from pg_stat_xact_all_tables where seq_scan > 0 and schemaname = 'parks'")
+
+    async def asked(connection: AsyncConnection) -> set[str]:
+        await ask(connection)
+        return set(await connection.scalars(counted))
+
+    return park.ask(asked)
 
 
 def test_a_box_ends_where_it_says(park: Park) -> None:
