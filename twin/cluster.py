@@ -146,7 +146,8 @@ class Cluster:
         password = self.folder / "password"
         self._account.write(password, secrets.token_urlsafe(24))
         options = ["--username", OWNER_ROLE, "--pwfile", str(password), "--auth", "scram-sha-256", "--data-checksums"]
-        options += ["--encoding", "UTF8", "--locale", "C.UTF-8", "--no-instructions"]
+        # The order of C is that of C.UTF-8, but PostgreSQL compares bytes only when it is told the former.
+        options += ["--encoding", "UTF8", "--locale", "C.UTF-8", "--lc-collate", "C", "--no-instructions"]
         options += [] if self.durable else ["--no-sync"]
         result = self._account.run([str(server.bin / "initdb"), *options, "--pgdata", str(draft)])
         if not result.ok:
@@ -187,7 +188,13 @@ class Cluster:
     def _write_configuration(self, port: int) -> None:
         self._account.make_folder(self.folder / "log")
         self._account.make_folder(self._socket)
-        conf = postgres.configuration(port=port, socket=self._socket, log=self.folder / "log", durable=self.durable)
+        conf = postgres.configuration(
+            port=port,
+            socket=self._socket,
+            log=self.folder / "log",
+            durable=self.durable,
+            has_lz4=self._server().has_lz4,
+        )
         self._account.write(self._data / "citytwin.conf", conf)
         self._account.write(self._data / "pg_hba.conf", _ACCESS)
 

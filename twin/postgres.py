@@ -45,11 +45,12 @@ _PORTS = range(20_000, 30_000)  # below the ports that the kernel hands out to c
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """An installed server: its major version, the folder of its programs, the version of its PostGIS."""
+    """An installed server: its major version, the folder of its programs, its PostGIS's version, if it has LZ4."""
 
     major: int
     bin: Path
     postgis: tuple[int, ...] | None
+    has_lz4: bool
 
     @property
     def fits(self) -> bool:
@@ -89,7 +90,7 @@ def of_major(major: int, folder: Path) -> Installation:
 
 def _inspect(pg_config: str) -> Installation | None:
     """The server that `pg_config` describes; None when only its client library is there."""
-    wanted = [pg_config, "--version", "--bindir", "--sharedir"]
+    wanted = [pg_config, "--version", "--bindir", "--sharedir", "--configure"]
     answer = subprocess.run(wanted, capture_output=True, text=True, check=False).stdout.splitlines()  # noqa: S603
     major = re.match(r"PostgreSQL (\d+)", answer[0]) if len(answer) == len(wanted) - 1 else None
     if major is None or not Path(answer[1], "initdb").exists():
@@ -98,7 +99,7 @@ def _inspect(pg_config: str) -> Installation | None:
     text = control.read_text(encoding="utf-8") if control.exists() else ""
     version = re.search(r"default_version = '(\d+)\.(\d+)", text)
     postgis = (int(version[1]), int(version[2])) if version else None
-    return Installation(int(major[1]), Path(answer[1]), postgis)
+    return Installation(int(major[1]), Path(answer[1]), postgis, "--with-lz4" in answer[3])
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,7 +250,7 @@ def free_port() -> int:
     return next(port for port in random.sample(_PORTS, len(_PORTS)) if is_free(port))
 
 
-def configuration(*, port: int, socket: Path, log: Path, durable: bool) -> str:
+def configuration(*, port: int, socket: Path, log: Path, durable: bool, has_lz4: bool) -> str:
     """The server's settings for this machine: memory by what it has (2 to 16 GB), the rest for SSDs and map queries."""
     memory_mb = _memory_mb()
     values: dict[str, str] = {
@@ -264,7 +265,8 @@ def configuration(*, port: int, socket: Path, log: Path, durable: bool) -> str:
         "work_mem": f"{_within(8, memory_mb // 256, 64)}MB",
         "maintenance_work_mem": f"{_within(64, memory_mb // 16, 1024)}MB",
         "max_wal_size": "4GB",
-        "wal_compression": "on",
+        # An index that is built is written to the log too; PostgreSQL's own compression takes longer than the building.
+        "wal_compression": "lz4" if has_lz4 else "off",
         "checkpoint_timeout": "15min",
         "random_page_cost": "1.1",
         "effective_io_concurrency": "200",
