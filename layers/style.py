@@ -15,6 +15,18 @@ __all__ = ["Class", "classes", "legend", "maplibre_layers"]
 OKABE_ITO = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#F0E442", "#7A7A7A")
 """Eight colours that people with colour vision deficiencies can tell apart (Okabe and Ito, 2008)."""
 
+def _mixed(colour: str, other: int, share: float) -> str:
+    parts = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
+    return "#" + "".join(f"{round(part + (other - part) * share):02X}" for part in parts)
+
+
+CATEGORIES = (
+    *OKABE_ITO,
+    *(_mixed(colour, 0, 0.4) for colour in OKABE_ITO),
+    *(_mixed(colour, 255, 0.5) for colour in OKABE_ITO),
+)
+"""Colours of a field's values in their order: the eight, then their dark and their light shades."""
+
 CIVIDIS = ("#00224E", "#123570", "#3B496C", "#575D6D", "#707173", "#8A8678", "#A59C74", "#C3B369", "#E1CC55", "#FEE838")
 """Sequential ramp that reads the same with and without full colour vision (Nunez, Anderton and Renslow, 2018)."""
 
@@ -37,7 +49,8 @@ _NO_DATA = "#B8C0CC"
 _RADIUS_PX, _WIDTH_PX = 5.0, 1.5
 _SIGN_ZOOMS, _SMALLEST_SIGN = (9, 14), 0.4
 _BREAKS = 5
-_LABEL_MINZOOM = 12
+_LABEL_MINZOOM, _LABELS_AFTER = 12, 2
+"""Names appear from this zoom on, and this many zooms after what they name: at first there are too many."""
 _FONTS = ("Noto Sans SC", "Noto Sans CJK SC", "Microsoft YaHei", "PingFang SC", "sans-serif")
 
 
@@ -133,7 +146,7 @@ def _label(field: str, minzoom: int) -> dict[str, Any]:
     layout = {"text-field": ["get", field], "text-font": list(_FONTS), "text-size": 12, "text-optional": True}
     offset = {"text-variable-anchor": ["top", "bottom", "left", "right"], "text-radial-offset": 0.8}
     paint = {"text-color": "#17212E", "text-halo-color": "#FFFFFF", "text-halo-width": 1.5}
-    return {"type": "symbol", "layout": layout | offset, "paint": paint, "minzoom": max(minzoom, _LABEL_MINZOOM)}
+    return {"type": "symbol", "layout": layout | offset, "paint": paint, "minzoom": max(minzoom + _LABELS_AFTER, _LABEL_MINZOOM)}
 
 
 def _of(kind: str) -> list[object]:
@@ -158,7 +171,7 @@ def _colour(contract: Contract, part: StylePart) -> object:
 
 def _categories(spec: FieldSpec) -> list[tuple[str, str]]:
     values = list(spec.values) or ["true", "false"]
-    return [(value, OKABE_ITO[at % len(OKABE_ITO)]) for at, value in enumerate(values)]
+    return [(value, CATEGORIES[at % len(CATEGORIES)]) for at, value in enumerate(values)]
 
 
 def _ramp(spec: FieldSpec, part: StylePart) -> list[tuple[float, str]]:
@@ -175,28 +188,30 @@ def _ramp(spec: FieldSpec, part: StylePart) -> list[tuple[float, str]]:
 
 
 def legend(contract: Contract) -> list[dict[str, Any]]:
-    """The dataset's legend: colour, shape and bilingual label of each sign."""
-    for shape, part in (
-        ("circle", contract.style.circle),
-        ("line", contract.style.line),
-        ("fill", contract.style.fill),
-    ):
-        if part is None:
-            continue
-        spec = contract.fields.get(part.colour)
-        if spec is None:
-            return [{"colour": part.colour, "shape": shape, "label": contract.title.model_dump()}]
-        if spec.values:
-            labels = {code: title.model_dump() for code, title in spec.values.items()}
-            return [{"colour": colour, "shape": shape, "label": labels[value]} for value, colour in _categories(spec)]
-        if spec.type == "boolean":
-            words = {"true": {"zh": "是", "en": "Yes"}, "false": {"zh": "否", "en": "No"}}
-            return [{"colour": colour, "shape": shape, "label": words[value]} for value, colour in _categories(spec)]
-        if spec.type in {"integer", "float"}:
-            signs = zip(_ramp(spec, part), _class_names(spec, part), strict=False)
-            return [{"colour": colour, "shape": shape, "label": name} for (_, colour), name in signs]
-        return [{"colour": OKABE_ITO[0], "shape": shape, "label": spec.title.model_dump()}]
-    return []
+    """The dataset's legend: colour, shape and bilingual label of each sign. What shows a field comes before the rest."""
+    style = contract.style
+    found = [("circle", style.circle), ("line", style.line), ("fill", style.fill)]
+    parts = [(shape, part) for shape, part in found if part is not None]
+    if not parts:
+        return []
+    shape, part = next(((shape, part) for shape, part in parts if part.colour in contract.fields), parts[0])
+    return [{"colour": colour, "shape": shape, "label": label} for colour, label in _signs(contract, part)]
+
+
+def _signs(contract: Contract, part: StylePart) -> list[tuple[str, dict[str, str]]]:
+    """The colours of a part and what each stands for."""
+    spec = contract.fields.get(part.colour)
+    if spec is None:
+        return [(part.colour, contract.title.model_dump())]
+    if spec.values:
+        return [(colour, spec.values[value].model_dump()) for value, colour in _categories(spec)]
+    if spec.type == "boolean":
+        words = {"true": {"zh": "是", "en": "Yes"}, "false": {"zh": "否", "en": "No"}}
+        return [(colour, words[value]) for value, colour in _categories(spec)]
+    if spec.type in {"integer", "float"}:
+        colours = (colour for _, colour in _ramp(spec, part))
+        return list(zip(colours, _class_names(spec, part), strict=True))
+    return [(OKABE_ITO[0], spec.title.model_dump())]
 
 
 def _class_names(spec: FieldSpec, part: StylePart) -> list[dict[str, str]]:

@@ -43,6 +43,28 @@ def test_categories_take_their_colours_in_the_order_of_the_values() -> None:
     assert expression[2:8] == ["b", OKABE_ITO[0], "a", OKABE_ITO[1], "c", OKABE_ITO[2]]
 
 
+def test_no_two_of_twenty_values_share_a_colour() -> None:
+    many = {"values": {f"v{n}": {"zh": "值", "en": "Value"} for n in range(20)}}
+    signs = legend(contract({"circle": {"colour": "kind"}}, kind={"type": "string", **many}))
+    assert len({sign["colour"] for sign in signs}) == 20
+    assert [sign["colour"] for sign in signs[:8]] == list(OKABE_ITO)
+
+
+def test_the_legend_shows_the_part_that_shows_a_field() -> None:
+    style = {"line": {"colour": "#123456"}, "fill": {"colour": "kind"}}
+    signs = legend(contract(style, "polygon", kind={"type": "string", **VALUES}))
+    assert [(sign["shape"], sign["label"]["en"]) for sign in signs] == [
+        ("fill", "b word"),
+        ("fill", "a word"),
+        ("fill", "c word"),
+    ]
+
+
+def test_signs_of_points_grow_with_the_zoom() -> None:
+    paint = maplibre_layers(contract({"circle": {"colour": "#123456", "radius_px": 6}}))[-1]["paint"]
+    assert paint["circle-radius"] == ["interpolate", ["linear"], ["zoom"], 9, 2.4, 14, 6]
+
+
 def test_the_air_index_has_the_classes_of_the_standard() -> None:
     index = contract({"circle": {"colour": "aqi", "ramp": "air"}}, aqi={"type": "integer", "unit": "1"})
     step = maplibre_layers(index)[-1]["paint"]["circle-color"][2]
@@ -75,7 +97,7 @@ def test_fills_lie_below_lines_below_circles_below_labels() -> None:
     assert [layer["type"] for layer in layers] == ["fill", "line", "circle", "symbol"]
     assert layers[0]["paint"]["fill-opacity"] == 0.0, "what the contract says, also when it is nothing"
     assert layers[3]["layout"]["text-field"] == ["get", "name"]
-    assert layers[3]["minzoom"] == 14
+    assert layers[3]["minzoom"] == 16, "names come after what they name"
     assert not {"id", "source", "source-layer"} & {key for layer in layers for key in layer}
 
 

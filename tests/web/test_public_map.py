@@ -6,7 +6,9 @@ from urllib.parse import urlsplit
 import h3
 import httpx
 import pytest
+import shapely.geometry
 from playwright.sync_api import expect
+from rasterio.io import MemoryFile
 
 from tests.web.visit import Json, Visit, Visitor, at
 
@@ -87,6 +89,23 @@ def test_toggling_a_layer_loads_and_removes_it(visit: Visitor) -> None:
     page.locator(f"#legend [data-layer='{LAYER}'] [data-key^=hide]").click()
     expect(page.locator(f"#legend [data-layer='{LAYER}']")).to_have_count(0)
     expect(page.locator(f"#layers input[value='{LAYER}']")).not_to_be_checked()
+
+
+def test_what_is_shown_as_a_layer_is_not_covered_by_the_basemap(visit: Visitor, city_api: httpx.Client) -> None:
+    """From street level on the basemap has solid buildings, which would lie over the layer of buildings."""
+    query = {"limit": 1, "filter": "use = 'residential'", "f": "json"}
+    (house,) = city_api.get("/collections/housing.buildings/items", params=query).json()["features"]
+    centre = shapely.geometry.shape(house["geometry"]).representative_point()
+    place = {"geometry": {"coordinates": (centre.x, centre.y)}}
+    seen = visit()
+    seen.open(f"{at(18, place)}&layers=housing.buildings")
+    x, y = seen.centre()
+    clip = {"x": x - 1, "y": y - 1, "width": 2, "height": 2}
+    shown = seen.page.locator("#legend .signs li").first
+    expect(shown).to_contain_text("住宅")
+    with MemoryFile(seen.page.screenshot(clip=clip)) as file, file.open() as picture:
+        red, _, blue = picture.read().mean(axis=(1, 2))[:3]
+    assert blue - red > 60, "residential buildings are blue (#0072B2, half covering)"
 
 
 def test_search_finds_by_name_and_by_department(first: Visit, collections: dict[str, Json]) -> None:

@@ -42,6 +42,7 @@ export class DataLayers {
     const wanted = new Set(collections.map(collection => collection.id));
     for (const id of [...this.#drawn.keys()]) if (!wanted.has(id)) this.#remove(id);
     for (const collection of collections) if (!this.#drawn.has(collection.id)) this.#add(collection);
+    this.#uncover();
   }
 
   /**
@@ -101,7 +102,7 @@ export class DataLayers {
     const source = sourceOf(id);
     this.#map.addSource(source, {type: 'vector', url: tileJson(id), promoteId: {[id]: 'id'}});
     const {layers, minzoom = 0} = collection.twin.style;
-    const parts = layers.map((layer, index) => ({minzoom, ...sized(layer), id: `${source}:${index}`}));
+    const parts = layers.map((layer, index) => ({minzoom, ...layer, id: `${source}:${index}`}));
     for (const part of parts) addRanked(this.#map, {...part, source, 'source-layer': id});
     for (const outline of outlines(source, id, minzoom)) addRanked(this.#map, outline, RANK.mark);
     this.#drawn.set(id, {collection, layers: parts.map(part => part.id), status: 'loading'});
@@ -114,6 +115,15 @@ export class DataLayers {
     for (const layer of this.#map.getLayersOrder()) if (layer.startsWith(`${source}:`)) this.#map.removeLayer(layer);
     this.#map.removeSource(source);
     this.#drawn.delete(id);
+  }
+
+  /** The basemap leaves out the areas of what is shown as a dataset: they would lie over its own. */
+  #uncover() {
+    for (const id of this.#map.getLayersOrder()) {
+      const layer = this.#map.getLayer(id);
+      if (!layer?.type.startsWith('fill') || datasetOf(layer.source ?? '')) continue;
+      this.#map.setLayoutProperty(id, 'visibility', this.#drawn.has(layer.sourceLayer ?? '') ? 'none' : 'visible');
+    }
   }
 
   /** See what became of each dataset now that the map is at rest. */
@@ -141,7 +151,7 @@ export class DataLayers {
 
   /** @param {string | undefined} source */
   #fail(source) {
-    const drawn = source?.startsWith('data:') && this.#drawn.get(datasetOf(source));
+    const drawn = source && this.#drawn.get(datasetOf(source));
     if (!drawn || drawn.status === 'error') return;
     drawn.status = 'error';
     this.#map.triggerRepaint(); // a source that failed draws nothing, so nothing else would bring the map to rest
@@ -152,19 +162,8 @@ export class DataLayers {
 /** @param {string} dataset */
 const sourceOf = dataset => `data:${dataset}`;
 
-/** @param {string} source */
-const datasetOf = source => source.slice('data:'.length);
-
-/**
- * Circles have the size their contract says from streets inwards, and are smaller over the whole city, where they are many.
- * @param {any} layer a MapLibre layer
- */
-function sized(layer) {
-  const {'circle-radius': radius = 5, 'circle-stroke-width': stroke = 0} = layer.paint ?? {};
-  if (layer.type !== 'circle' || JSON.stringify([radius, stroke]).includes('"zoom"')) return layer;
-  const grown = (/** @type {any} */ px) => ['interpolate', ['linear'], ['zoom'], 8, ['*', 0.35, px], 13, px];
-  return {...layer, paint: {...layer.paint, 'circle-radius': grown(radius), 'circle-stroke-width': grown(stroke)}};
-}
+/** @param {string} source a source of the map; the basemap's belong to no dataset */
+const datasetOf = source => (source.startsWith('data:') ? source.slice('data:'.length) : '');
 
 /**
  * Layers that outline the record under the pointer.
