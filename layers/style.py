@@ -146,7 +146,8 @@ def _label(field: str, minzoom: int) -> dict[str, Any]:
     layout = {"text-field": ["get", field], "text-font": list(_FONTS), "text-size": 12, "text-optional": True}
     offset = {"text-variable-anchor": ["top", "bottom", "left", "right"], "text-radial-offset": 0.8}
     paint = {"text-color": "#17212E", "text-halo-color": "#FFFFFF", "text-halo-width": 1.5}
-    return {"type": "symbol", "layout": layout | offset, "paint": paint, "minzoom": max(minzoom + _LABELS_AFTER, _LABEL_MINZOOM)}
+    first = max(minzoom + _LABELS_AFTER, _LABEL_MINZOOM)
+    return {"type": "symbol", "layout": layout | offset, "paint": paint, "minzoom": first}
 
 
 def _of(kind: str) -> list[object]:
@@ -188,7 +189,7 @@ def _ramp(spec: FieldSpec, part: StylePart) -> list[tuple[float, str]]:
 
 
 def legend(contract: Contract) -> list[dict[str, Any]]:
-    """The dataset's legend: colour, shape and bilingual label of each sign. What shows a field comes before the rest."""
+    """The dataset's legend: colour, shape and bilingual label of each sign of the part that shows a field, if any."""
     style = contract.style
     found = [("circle", style.circle), ("line", style.line), ("fill", style.fill)]
     parts = [(shape, part) for shape, part in found if part is not None]
