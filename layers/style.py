@@ -15,6 +15,7 @@ __all__ = ["Class", "classes", "legend", "maplibre_layers"]
 OKABE_ITO = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#F0E442", "#7A7A7A")
 """Eight colours that people with colour vision deficiencies can tell apart (Okabe and Ito, 2008)."""
 
+
 def _mixed(colour: str, other: int, share: float) -> str:
     parts = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
     return "#" + "".join(f"{round(part + (other - part) * share):02X}" for part in parts)
