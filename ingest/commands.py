@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 __all__ = ["register"]
 
 _SHOWN = 20
+_EMPTY = "no records stand in quarantine"
 
 
 def register(app: typer.Typer) -> None:
@@ -60,7 +61,7 @@ def demo(
 
 
 def list_quarantine(
-    dataset: Annotated[str | None, typer.Option(help="only this dataset")] = None,
+    dataset: Annotated[str | None, typer.Argument(help="only this dataset")] = None,
 ) -> None:
     """Count the records in quarantine by dataset and reason, with what to do about each."""
     from layers.inbox import quarantine_counts
@@ -69,6 +70,8 @@ def list_quarantine(
 
     with connect().writing() as connection:
         counts = quarantine_counts(connection, dataset)
+    if not counts:
+        typer.echo(_EMPTY)
     for count in counts:
         reason = Reason(count.reason)
         typer.echo(f"{count.dataset}  {reason}  {count.status}  {count.count:,}")
@@ -76,7 +79,7 @@ def list_quarantine(
 
 
 def show_quarantine(
-    dataset: Annotated[str | None, typer.Option(help="only this dataset")] = None,
+    dataset: Annotated[str | None, typer.Argument(help="only this dataset")] = None,
     reason: Annotated[str | None, typer.Option(help="only this reason")] = None,
     limit: Annotated[int, typer.Option(min=1, help="how many")] = _SHOWN,
 ) -> None:
@@ -86,12 +89,14 @@ def show_quarantine(
 
     with connect().writing() as connection:
         rows = quarantine_rows(connection, dataset, reason=reason, limit=limit)
+    if not rows:
+        typer.echo(_EMPTY)
     for row in rows:
         typer.echo(f"{row.id}  {row.dataset} row {row.row_number}  {row.reason}: {row.detail or ''}\n    {row.record}")
 
 
 def replay_quarantine(
-    dataset: Annotated[str | None, typer.Option(help="only this dataset")] = None,
+    dataset: Annotated[str | None, typer.Argument(help="only this dataset")] = None,
     reason: Annotated[str | None, typer.Option(help="only this reason")] = None,
 ) -> None:
     """Read the quarantined records again from the raw bytes, with today's contracts and registers."""

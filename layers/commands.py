@@ -56,7 +56,10 @@ def apply_catalog(
     from twin.city import city
     from twin.database import connect
 
-    with connect().writing() as connection:
+    database = connect()
+    if not dry_run:
+        database.migrate()
+    with database.writing() as connection:
         changes = (plan if dry_run else apply)(connection, catalog(), city())
     for change in changes:
         typer.echo(str(change))

@@ -22,7 +22,7 @@ _TOKEN_LIFETIME = dt.timedelta(days=365)
 
 
 def demonstrate(context: typer.Context) -> None:
-    """Start the database, migrate, apply the catalogue, write tokens, load the demonstration city, serve.
+    """Start the database, apply the catalogue, write tokens, load the demonstration city, serve.
 
     `ingest demo` loads nothing when the city is there already. `up` serves until interrupted; a private database that
     was not running before is stopped then.
@@ -33,9 +33,8 @@ def demonstrate(context: typer.Context) -> None:
     private = Cluster(config.home) if config.database_url is None else None
     stop_after = private is not None and not private.status().running
     try:
-        database = connect()
-        database.migrate()
         _run(context, _APPLY_CATALOGUE)
+        database = connect()
         with database.writing() as connection:
             audiences = [*map(Audience, FIXED_AUDIENCES), *departments(connection)]
         database.engine.dispose()

@@ -7,7 +7,7 @@ import psycopg
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from twin.errors import DatabaseUnavailable, LimitExceeded, NotAllowed, TwinError
+from twin.errors import DatabaseUnavailable, LimitExceeded, NotAllowed, SetupError, TwinError
 
 __all__ = ["refusals"]
 
@@ -15,6 +15,10 @@ _QUERY_CANCELED = "57014"
 _FORBIDDEN = {
     "42501",  # insufficient_privilege
     "25006",  # read_only_sql_transaction
+}
+_UNPREPARED = {
+    "42P01",  # undefined_table
+    "3F000",  # invalid_schema_name
 }
 _PASSING = (
     "08",  # connection exception
@@ -30,7 +34,7 @@ def refusals() -> Generator[None]:
     """Turn PostgreSQL's refusals inside the block into errors of the twin; other errors pass as they are.
 
     Raises DatabaseUnavailable when the server is gone, busy or out of space, LimitExceeded when a statement ran out of
-    time, NotAllowed when the role may not do what was asked.
+    time, NotAllowed when the role may not do what was asked, SetupError when a table is not there yet.
     """
     try:
         yield
@@ -58,6 +62,11 @@ def _translated(error: Exception) -> TwinError | None:
         )
     if state in _FORBIDDEN:
         return NotAllowed(f"the database refuses this: {_first_line(cause)}.")
+    if state in _UNPREPARED:
+        return SetupError(
+            f"the database is not prepared: {_first_line(cause)}.",
+            remedy="Run `twin catalog apply`: it makes what is missing.",
+        )
     return None
 
 
