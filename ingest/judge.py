@@ -137,7 +137,8 @@ def _said(values: dict[str, object]) -> str:
         for name, value in values.items()
         if value is not None
     ]
-    return " ".join(words) or f"nothing in {', '.join(values)}"
+    names = ("geometry" if name == GEOMETRY else name for name in values)
+    return " ".join(words) or f"nothing in {', '.join(names)}"
 
 
 def _outlined(wkb: bytes) -> str:
