@@ -3,6 +3,7 @@
 Numbers and dates become texts in one form: whole numbers without a fraction, dates and times as ISO 8601.
 """
 
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -21,6 +22,8 @@ __all__ = ["read"]
 _PROGRAM = Path(__file__).with_name("sheet.py")
 _HEADER_ROWS = 20
 _TIMEOUT_S = 600
+_STOPPED = {signal.SIGINT, signal.SIGTERM}
+"""Signals that end the reading process when somebody stops all of us: they say nothing of the workbook."""
 
 # A cell with a date is read as midnight, one with a time of day as a time of Excel's day zero.
 _MIDNIGHT, _DAY_ZERO = r"^([0-9]{4}-[0-9]{2}-[0-9]{2}) 00:00:00$", r"^1899-12-3[01] ([0-9]{2}:[0-9]{2}:[0-9]{2})$"
@@ -57,6 +60,8 @@ def _texts(path: Path, sheet: str | None) -> pl.DataFrame:
         if done.returncode == 1:
             words = done.stderr.decode("utf-8", "replace").strip().splitlines()
             raise SourceError(f"{words[-1] if words else 'the workbook is broken'}.", remedy="Save it again as .xlsx.")
+        if -done.returncode in _STOPPED:
+            raise KeyboardInterrupt
         if done.returncode != 0:
             raise SourceError(
                 "reading the workbook takes more memory than allowed.",

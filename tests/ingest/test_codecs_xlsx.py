@@ -7,6 +7,7 @@ from typing import Any
 import openpyxl
 import pytest
 
+from ingest.codecs import xlsx
 from ingest.codecs.records import ROW, ReadOptions
 from ingest.codecs.xlsx import read
 from tests.ingest.contracts import contract
@@ -102,6 +103,14 @@ def test_broken_headers_are_refused(tmp_path: Path, table: list[list[Any]], word
 def test_workbook_without_data_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="no sheet with data"):
         rows(workbook(tmp_path, a=[]))
+
+
+def test_stopping_the_reader_stops_us_and_blames_no_workbook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "stopped.py"
+    program.write_text("import os, signal\nos.kill(os.getpid(), signal.SIGTERM)\n", encoding="utf-8")
+    monkeypatch.setattr(xlsx, "_PROGRAM", program)
+    with pytest.raises(KeyboardInterrupt):
+        rows(workbook(tmp_path, a=[["code"], ["1"]]))
 
 
 def test_stray_cell_at_the_far_end_does_not_take_the_memory(tmp_path: Path) -> None:
