@@ -55,6 +55,7 @@ def fix(frame: pl.DataFrame, rung: GeometryRung, kind: GeometryType, site: Site)
     size_m = np.maximum(rung.accuracy_m, extent_m(shapes[good]))
     cells[good] = cells_at_honest_resolution(lon[good], lat[good], size_m, site.city.resolutions.finest)
     reasons = np.array([None if fault == "" else _REASONS[GeometryFault(fault)] for fault in faults], dtype=object)
+    reasons[shapely.is_empty(read)] = Reason.EMPTY_GEOMETRY  # None is not empty: there, nothing is said at all
     return Fix(lon, lat, shapes, accuracy_m, reasons, f"geometry:{word}", repaired=mended & good, cells=cells)
 
 

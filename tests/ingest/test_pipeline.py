@@ -3,7 +3,10 @@
 from pathlib import Path
 from typing import Any
 
+import geopandas as gpd
+import numpy as np
 import pytest
+import shapely
 import sqlalchemy as sa
 
 from ingest.pipeline import Loaded, Loader, LoadOptions
@@ -167,6 +170,40 @@ def test_invalid_polygons_are_mended_and_say_so(loader: Loader, tmp_path: Path) 
     assert (
         scalar(loader, "select place_source || st_isvalid(geom)::text from lab.shapes") == "geometry:wgs84 repairedtrue"
     )
+
+
+def test_every_shape_is_accounted_for(loader: Loader, tmp_path: Path) -> None:
+    random = np.random.default_rng(5)
+    angle = np.linspace(0, 2 * np.pi, 1_000_000, endpoint=False)
+    shapes = {
+        "good": shapely.box(117.5, 34.8, 117.6, 34.9),
+        "bow": shapely.Polygon([(117.5, 34.8), (117.6, 34.9), (117.6, 34.8), (117.5, 34.9)]),
+        "knot": shapely.Polygon(random.uniform((117.5, 34.8), (117.6, 34.9), (2_000, 2))),
+        "million": shapely.Polygon(np.stack([117.5 + np.cos(angle) / 100, 34.8 + np.sin(angle) / 100], 1)),
+        "swapped": shapely.box(34.8, 117.5, 34.9, 117.6),
+        "zero": shapely.Point(0, 0),
+        "endless": shapely.LineString([(117.5, np.inf), (117.6, 34.8)]),
+        "abroad": shapely.Point(2.35, 48.85),
+        "empty": shapely.Polygon(),
+        "none": None,
+    }
+    frame = gpd.GeoDataFrame({"code": list(shapes)}, geometry=list(shapes.values()), crs=4490)
+    path = tmp_path / "shapes.parquet"
+    frame.to_parquet(path)
+    loaded = balanced(loader.load("lab.shapes", path))
+    assert (loaded.received, loaded.accepted, loaded.quarantined) == (10, 2, 8)
+    with loader.database.writing() as connection:
+        found = {(row.record or {})["code"]: row.reason for row in quarantine_rows(connection)}
+    assert found == {
+        "knot": Reason.INVALID_GEOMETRY,
+        "million": Reason.TOO_MANY_VERTICES,
+        "swapped": Reason.SWAPPED_AXES,
+        "zero": Reason.NULL_ISLAND,
+        "endless": Reason.BAD_COORDINATE,
+        "abroad": Reason.OUTSIDE_CITY,
+        "empty": Reason.EMPTY_GEOMETRY,
+        "none": Reason.NO_PLACE,
+    }
 
 
 def test_what_cannot_be_read_at_all_is_an_error_and_writes_nothing(loader: Loader, tmp_path: Path) -> None:

@@ -117,7 +117,7 @@ def test_geometry_rung() -> None:
     bow_tie = shapely.Polygon([(117.5, 34.8), (117.6, 34.9), (117.6, 34.8), (117.5, 34.9)])
     shapes = [AREA, bow_tie, shapely.Point(LON, LAT), shapely.Polygon(), shapely.box(10, 10, 11, 11)]
     found = placed(contract(SHAPE, geometry="polygon"), **{GEOMETRY: [shapely.to_wkb(shape) for shape in shapes]})
-    assert found.reasons.tolist() == [None, None, Reason.WRONG_GEOMETRY, Reason.NO_PLACE, Reason.OUTSIDE_CITY]
+    assert found.reasons.tolist() == [None, None, Reason.WRONG_GEOMETRY, Reason.EMPTY_GEOMETRY, Reason.OUTSIDE_CITY]
     assert found.source[1] == "geometry:cgcs2000 repaired"
     assert found.shapes[1].is_valid
     assert found.shapes[1].area == pytest.approx(0.005)
