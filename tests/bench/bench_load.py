@@ -1,7 +1,7 @@
 """Half a million rows of CSV into PostGIS, next to what people use; the same file again; the memory it takes.
 
 Ours judges every record (600 bad ones are planted), shifts GCJ-02 to the city's datum, finds the cells, keeps both
-times, writes the quarantine, and has its five indexes at the end. The peers read the good rows only,
+times, writes the quarantine, and has all its indexes at the end. The peers read the good rows only,
 take the coordinates as they are, and get the indexes of theirs that ours has too: the key, unique, and the geometry.
 """
 
