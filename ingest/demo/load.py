@@ -17,16 +17,16 @@ from twin.progress import Progress
 
 __all__ = ["load_demo"]
 
-_SOURCE = "demo"
-
 
 def load_demo(loader: Loader, *, scale: float, seed: int, say: Callable[[str], None]) -> None:
     """Load the synthetic city into every dataset with a demo section that does not hold it yet.
 
     `scale` in (0, 1] is the size of the city; `say` gets one line for each dataset and one for the whole. Raises
-    SetupError when a dataset holds real records, before anything is made, and when records were refused, at the end.
+    SetupError when a dataset holds real records or a part of another synthetic city, before anything is made, and when
+    records were refused, at the end.
     """
-    missing = _missing(loader)
+    name = f"demo, seed {seed}, scale {scale:g}"
+    missing = _missing(loader, name)
     if not missing:
         say("The synthetic city is there already (合成数据 · 仅供演示).")
         return
@@ -46,7 +46,7 @@ def load_demo(loader: Loader, *, scale: float, seed: int, say: Callable[[str], N
                 datasets=missing,
             )
         del demo
-        total = _load(loader, sources, say)
+        total = _load(loader, sources, name, say)
     say(f"Synthetic city (合成数据 · 仅供演示), {time.monotonic() - started:.0f} s: {_words(total)}")
     if total.quarantined:
         raise SetupError(
@@ -55,8 +55,11 @@ def load_demo(loader: Loader, *, scale: float, seed: int, say: Callable[[str], N
         )
 
 
-def _missing(loader: Loader) -> Collection[str]:
-    """The datasets that the synthetic city fills and that hold nothing of it. Raises SetupError for real records."""
+def _missing(loader: Loader, name: str) -> Collection[str]:
+    """The datasets that the synthetic city `name` fills and that hold nothing of it.
+
+    Raises SetupError when a dataset holds real records, or when what is there is a part of another synthetic city.
+    """
     with loader.database.engine.connect() as connection:
         rows = connection.execute(
             sa.select(
@@ -65,6 +68,7 @@ def _missing(loader: Loader) -> Collection[str]:
                 sa.func.bool_or(sa.and_(~batches.c.synthetic, batches.c.accepted > 0)).label("real"),
             ).group_by(batches.c.dataset)
         ).all()
+        begun = set(connection.scalars(sa.select(batches.c.source).where(batches.c.synthetic).distinct()))
     there = {row.dataset for row in rows if row.there}
     missing = [contract.id for contract in in_order(loader.catalog) if contract.id not in there]
     real = sorted(row.dataset for row in rows if row.real and row.dataset in missing)
@@ -73,18 +77,23 @@ def _missing(loader: Loader) -> Collection[str]:
             f"these datasets hold real records, which are not mixed with synthetic ones: {', '.join(real)}.",
             remedy="Use another TWIN_HOME for the synthetic city.",
         )
+    if missing and begun - {name}:
+        raise SetupError(
+            f"a part of another synthetic city is here ({', '.join(sorted(begun - {name}))}).",
+            remedy="Finish that one with its seed and scale, or use another TWIN_HOME.",
+        )
     return missing
 
 
-def _load(loader: Loader, sources: list[Source], say: Callable[[str], None]) -> Loaded:
-    """Load the files in their order; what became of all records."""
+def _load(loader: Loader, sources: list[Source], name: str, say: Callable[[str], None]) -> Loaded:
+    """Load the files in their order as those of the city `name`; what became of all records."""
     total = Loaded()
     for source in sources:
-        options = LoadOptions(datum=source.datum, source=_SOURCE, synthetic=True)
+        options = LoadOptions(datum=source.datum, source=name, synthetic=True)
         loaded = loader.load(source.dataset, source.path, options)
         say(f"{source.dataset}: {_words(loaded)}")
-        for name in ("received", "inserted", "revised", "duplicate", "quarantined"):
-            setattr(total, name, getattr(total, name) + getattr(loaded, name))
+        for count in ("received", "inserted", "revised", "duplicate", "quarantined"):
+            setattr(total, count, getattr(total, count) + getattr(loaded, count))
         total.reasons.update(loaded.reasons)
     return total
 

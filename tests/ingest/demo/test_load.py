@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from ingest.demo.load import load_demo
-from ingest.pipeline import Loader
+from ingest.pipeline import Loader, LoadOptions
 from layers.catalog import Catalog, catalog
 from layers.store import apply
 from layers.tables import dataset_table
@@ -74,15 +74,23 @@ def test_second_run_does_nothing(loader: Loader, said: list[str], monkeypatch: p
     assert batches(loader).equals(before)
 
 
-def test_real_records_are_not_mixed_with_synthetic_ones(
-    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (LoadOptions(), r"real records.*sharing\.place_names"),
+        (LoadOptions(source="demo, seed 7, scale 1", synthetic=True), "another synthetic city.*seed 7, scale 1"),
+    ],
+    ids=["real", "another seed"],
+)
+def test_the_city_is_not_mixed_with_other_records(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: LoadOptions, words: str
 ) -> None:
     loader = loader_of(database, tmp_path)
     path = tmp_path / "places.csv"
     path.write_text("place_id,name,kind,lon,lat\n1,薛城,district,117.26,34.79\n", encoding="utf-8")
-    assert loader.load("sharing.place_names", path).accepted == 1
+    assert loader.load("sharing.place_names", path, options).accepted == 1
     monkeypatch.setattr("ingest.demo.city.DemoCity.generate", lambda *_: pytest.fail("the city is drawn"))
-    with pytest.raises(SetupError, match=r"real records.*sharing\.place_names"):
+    with pytest.raises(SetupError, match=words):
         load_demo(loader, scale=SCALE, seed=SEED, say=lambda _: None)
 
 
