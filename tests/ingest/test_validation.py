@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
@@ -363,6 +363,13 @@ def test_pattern_that_cannot_be_used_is_a_fault_of_the_contract() -> None:
         Validator(dataset, ZONE)
 
 
+@pytest.mark.parametrize("text", ["10²", "²", "①", "½", "x₂"])
+def test_signs_that_only_resemble_digits_are_no_numbers(text: str) -> None:
+    for type_ in ("float", "integer"):
+        assert reasons(one_field(pl.Series([text]), type=type_)) == ["wrong-type"]
+
+
+@example(["²"])
 @hypothesis_settings(max_examples=100, deadline=None)
 @given(st.lists(st.one_of(st.none(), st.text(max_size=8), st.floats().map(str), st.integers().map(str)), min_size=1))
 def test_numbers_agree_with_python(texts: list[str | None]) -> None:
