@@ -15,11 +15,13 @@ from api.answers import EXPORT_TYPES
 from api.context import Context
 from api.facts import Facts
 from api.middleware import Guard
+from api.rights import Rights
 from layers.catalog import Catalog, catalog
 from twin import __version__
 from twin.city import City, city
 from twin.database import Database, connect
 from twin.keys import secret
+from twin.oidc import Provider, provider_of
 from twin.settings import settings
 
 __all__ = ["app_from_settings", "create_app"]
@@ -29,8 +31,15 @@ _PACKED_TYPES = (*DEFAULT_EXCLUDED_CONTENT_TYPES, EXPORT_TYPES["parquet"])
 _EXPOSED = ("Content-Crs", "ETag", "Link", "OGC-NumberMatched")
 
 
-def create_app(database: Database, contracts: Catalog, profile: City, token_secret: str) -> FastAPI:
-    """The application over a database, a catalogue and a city. `token_secret` is what tokens are signed with."""
+def create_app(
+    database: Database, contracts: Catalog, profile: City, token_secret: str, provider: Provider | None = None
+) -> FastAPI:
+    """The application over a database, a catalogue and a city.
+
+    `token_secret` is what the twin's own tokens are signed with; `provider` an identity provider whose tokens are
+    taken too.
+    """
+    rights = Rights(database, contracts, profile)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
@@ -39,7 +48,7 @@ def create_app(database: Database, contracts: Catalog, profile: City, token_secr
 
     title = f"City Twin {profile.title.zh} {profile.title.en}"
     app = FastAPI(title=title, version=__version__, openapi_url=None, docs_url=None, redoc_url=None, lifespan=lifespan)
-    app.state.context = Context(database, contracts, profile, token_secret, Facts(database, profile))
+    app.state.context = Context(database, contracts, profile, token_secret, Facts(database, profile), rights, provider)
     problems.install(app)
     for module in _ROUTERS:
         app.include_router(module.router, responses=problems.RESPONSES)
@@ -90,4 +99,4 @@ _PROBLEM = {
 def app_from_settings() -> FastAPI:
     """The application of this process's settings."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    return create_app(connect(), catalog(), city(), secret(settings().home))
+    return create_app(connect(), catalog(), city(), secret(settings().home), provider_of(settings()))

@@ -30,7 +30,7 @@ async def read_collections(request: Request, audience: Annotated[Audience, Depen
     context = context_of(request)
     contracts = readable(context, audience)
     async with context.database.reading(audience) as connection:
-        known = await context.facts.of(connection, contracts)
+        known = await context.facts.of(connection, contracts, audience)
     found = [_collection(request, context, contract, known[contract.id], audience) for contract in contracts]
     links = [link(url_of(request, "/collections"), "self"), link(url_of(request, "/"), "root")]
     return json_response({"links": links, "collections": found}, headers=_HEADERS)
@@ -45,7 +45,7 @@ async def read_collection(
     """One collection."""
     context = context_of(request)
     async with context.database.reading(audience) as connection:
-        known = await context.facts.of(connection, [contract])
+        known = await context.facts.of(connection, [contract], audience)
     return json_response(_collection(request, context, contract, known[contract.id], audience), headers=_HEADERS)
 
 

@@ -1,7 +1,8 @@
 """What every request needs: the database, the catalogue, who asks, and which city they look at."""
 
+import asyncio
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated
 
 from fastapi import Depends, Query, Request
@@ -9,14 +10,16 @@ from fastapi.dependencies.models import Dependant
 
 from api.facts import Facts
 from api.problems import Unidentified
+from api.rights import Rights
 from layers.catalog import Catalog
 from layers.contract import Contract
-from layers.grants import may_read
+from layers.grants import may_read, seen_by
 from layers.tilecache import TileCache
-from twin.access import PUBLIC, Audience, read_token
+from twin.access import NOBODY, Audience, Caller, read_token
 from twin.city import City
 from twin.database import Database
 from twin.errors import InvalidRequest, NotAllowed, NotFound
+from twin.oidc import Provider, issuer_of
 from twin.view import MAIN, Span, View, parse_moment
 
 __all__ = [
@@ -24,6 +27,7 @@ __all__ = [
     "Context",
     "asked",
     "audience_of",
+    "caller_of",
     "context_of",
     "contract_of",
     "readable",
@@ -32,17 +36,20 @@ __all__ = [
 ]
 
 _ALWAYS = frozenset({"f", "lang"})
+_LONGEST_PURPOSE = 200
 
 
 @dataclass(frozen=True)
 class Context:
-    """What the application works with. `facts` and `tiles` hold what may be computed again."""
+    """What the application works with. `facts`, `rights` and `tiles` hold what may be looked up or made again."""
 
     database: Database
     catalog: Catalog
     city: City
     secret: str = field(repr=False)
     facts: Facts
+    rights: Rights
+    provider: Provider | None = None
     tiles: TileCache = field(default_factory=TileCache)
 
 
@@ -51,36 +58,53 @@ def context_of(request: Request) -> Context:
     return request.app.state.context
 
 
-def audience_of(request: Request) -> Audience:
-    """Who asks: the bearer token's audience, the public without one.
+async def caller_of(request: Request) -> Caller:
+    """Who asks: whom the bearer token stands for, with the grants that hold for them now; the public without a token.
 
-    Raises Unidentified for a token that is forged or has expired, and for another kind of credentials.
+    Raises Unidentified for a token that is forged, expired or withdrawn, and for another kind of credentials.
     """
+    address = request.client.host if request.client else ""
+    purpose = request.headers.get("twin-purpose", "")[:_LONGEST_PURPOSE]
     header = request.headers.get("authorization")
     if header is None:
-        return PUBLIC
+        return replace(NOBODY, address=address, purpose=purpose)
     scheme, _, token = header.partition(" ")
     if scheme.lower() != "bearer" or not token:
         raise Unidentified("the credentials are no bearer token.", remedy="Send Authorization: Bearer <token>.")
+    context = context_of(request)
     try:
-        return read_token(token.strip(), context_of(request).secret)
+        caller = await context.rights.of(await _signed(context, token.strip()))
     except NotAllowed as error:
         raise Unidentified(error.what, remedy=error.remedy) from error
+    return replace(caller, address=address, purpose=purpose)
 
 
-def view_of(
+async def _signed(context: Context, token: str) -> Caller:
+    """Whom a token stands for: one of the identity provider's, or one that the twin signed itself."""
+    if context.provider is not None and issuer_of(token) == context.provider.issuer:
+        return await asyncio.to_thread(context.provider.read, token)
+    return read_token(token, context.secret)
+
+
+async def audience_of(caller: Annotated[Caller, Depends(caller_of)]) -> Audience:
+    """The audience as which somebody asks."""
+    return caller.audience
+
+
+async def view_of(
+    request: Request,
     audience: Annotated[Audience, Depends(audience_of)],
     datetime: Annotated[
         str | None, Query(max_length=80, description="true in the world then: t, t/t, ../t, t/..")
     ] = None,
     known_at: Annotated[str | None, Query(alias="known-at", max_length=40, description="as known then")] = None,
-    branch: Annotated[str, Query(max_length=60, description="a what-if; main is the city as it is")] = MAIN,
+    branch: Annotated[str, Query(max_length=60, description="a what-if; main is the city as it is")] = MAIN.name,
 ) -> View:
     """The View that a request asks for."""
     return View(
         valid_at=Span.parse(datetime) if datetime is not None else None,
         known_at=parse_moment(known_at) if known_at is not None else None,
-        branch=branch,
+        branch=await context_of(request).rights.branch(branch, audience),
         audience=audience,
     )
 
@@ -95,19 +119,23 @@ class Asked:
 
 
 def readable(context: Context, audience: Audience) -> list[Contract]:
-    """The contracts of the datasets that an audience may read."""
-    return [contract for contract in context.catalog if may_read(contract.data_class, contract, audience)]
+    """The contracts of the datasets that an audience may read, as it knows them."""
+    return [
+        seen_by(contract, audience) for contract in context.catalog if may_read(contract.data_class, contract, audience)
+    ]
 
 
-def contract_of(request: Request, collection: str, audience: Annotated[Audience, Depends(audience_of)]) -> Contract:
+async def contract_of(
+    request: Request, collection: str, audience: Annotated[Audience, Depends(audience_of)]
+) -> Contract:
     """The dataset of the path. One that the audience may not read is as absent as one that does not exist."""
     contract = context_of(request).catalog.contracts.get(collection)
     if contract is None or not may_read(contract.data_class, contract, audience):
         raise NotFound(f"no collection is called {collection[:80]!r}.", remedy="See /collections.")
-    return contract
+    return seen_by(contract, audience)
 
 
-def asked(
+async def asked(
     request: Request,
     contract: Annotated[Contract, Depends(contract_of)],
     view: Annotated[View, Depends(view_of)],
@@ -116,7 +144,7 @@ def asked(
     return Asked(context_of(request), contract, view)
 
 
-def strict_parameters(request: Request) -> None:
+async def strict_parameters(request: Request) -> None:
     """Refuse query parameters that the route does not know (OGC API Common): a typing error is no filter.
 
     Raises InvalidRequest.

@@ -13,14 +13,16 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from layers.branching.registry import version_key
 from layers.contract import Contract
+from layers.grants import is_limited
 from layers.query import visible
 from layers.tilecache import Edition
 from layers.versions import versions
-from twin.access import PUBLIC
+from twin.access import PUBLIC, Audience
 from twin.city import City
 from twin.database import Database
-from twin.view import View
+from twin.view import MAIN, View
 
 __all__ = ["Fact", "Facts"]
 
@@ -51,13 +53,15 @@ class Facts:
         self._synthetic: set[str] = set()
         self._looked_at = -_VERSIONS_HOLD_S
         self._looking = asyncio.Lock()
-        self._measured: dict[str, tuple[Edition, int, Bounds | None]] = {}
+        self._measured: dict[tuple[str, Audience | None], tuple[Edition, int, Bounds | None]] = {}
 
     async def edition(self, contract: Contract, view: View) -> Edition:
         """Which edition of a dataset is current. Looked up before the rows, so it is never newer than they are."""
         await self._look()
         version, _ = self._changes.get(contract.id, (0, None))
-        return Edition.of(contract, version, view)
+        in_branch = self._changes.get(version_key(contract.id, view.branch)) if view.branch != MAIN else None
+        branch_version = in_branch[0] if in_branch else 0
+        return Edition.of(contract, version, view, branch_version)
 
     async def _look(self) -> None:
         async with self._looking:
@@ -71,18 +75,19 @@ class Facts:
                     self._synthetic = set((await connection.execute(_SYNTHETIC)).scalars())
             self._changes, self._looked_at = changes, looked_at
 
-    async def of(self, connection: AsyncConnection, contracts: list[Contract]) -> dict[str, Fact]:
-        """The facts of datasets, by id. The audience of `connection` may read all of them.
+    async def of(self, connection: AsyncConnection, contracts: list[Contract], audience: Audience) -> dict[str, Fact]:
+        """The facts of datasets, by id. `audience`, which is that of `connection`, may read all of them.
 
-        They are the same for everyone who may read a dataset, so they are remembered for all.
+        They are the same for everyone who may read a dataset as a whole, so they are remembered for all.
         """
         found: dict[str, Fact] = {}
         for contract in contracts:
             edition = await self.edition(contract, View())
-            remembered = self._measured.get(contract.id)
+            key = contract.id, audience if is_limited(contract, audience) else None
+            remembered = self._measured.get(key)
             if remembered is None or remembered[0] != edition:
                 remembered = (edition, *(await self._measure(connection, contract)))
-                self._measured[contract.id] = remembered
+                self._measured[key] = remembered
             _, count, bounds = remembered
             _, changed_at = self._changes.get(contract.id, (0, None))
             found[contract.id] = Fact(edition.version, count, bounds, changed_at, contract.id in self._synthetic)

@@ -84,7 +84,7 @@ async def read_items(
     async with ask.context.database.reading(ask.view.audience) as connection:
         matched = None
         if ask.view.is_current and query.box is None and query.filter is None:
-            matched = (await ask.context.facts.of(connection, [ask.contract]))[ask.contract.id].count
+            matched = (await ask.context.facts.of(connection, [ask.contract], ask.view.audience))[ask.contract.id].count
         page = await items(connection, ask.contract, ask.view, ask.context.city, query, writing, matched=matched)
     return Response(_feature_collection(request, page), media_type=GEOJSON, headers=_headers(request, page.next))
 

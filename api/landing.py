@@ -48,7 +48,7 @@ async def landing(request: Request, audience: Annotated[Audience, Depends(audien
     context = context_of(request)
     contracts = readable(context, audience)
     async with context.database.reading(audience) as connection:
-        known = await context.facts.of(connection, contracts)
+        known = await context.facts.of(connection, contracts, audience)
     if chosen_format(request, _FORMATS) == "html":
         page = landing_page(context, contracts, known, language(request))
         return _page(page)

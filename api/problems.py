@@ -10,6 +10,7 @@ from starlette.exceptions import HTTPException
 
 from api.answers import PROBLEM, json_response
 from twin.errors import (
+    Conflict,
     DatabaseUnavailable,
     InvalidRequest,
     LimitExceeded,
@@ -33,6 +34,7 @@ STATUS: dict[type[TwinError], HTTPStatus] = {
     Unidentified: HTTPStatus.UNAUTHORIZED,
     NotAllowed: HTTPStatus.FORBIDDEN,
     NotFound: HTTPStatus.NOT_FOUND,
+    Conflict: HTTPStatus.CONFLICT,
     DatabaseUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     Transient: HTTPStatus.SERVICE_UNAVAILABLE,
     Terminal: HTTPStatus.INTERNAL_SERVER_ERROR,
@@ -60,6 +62,7 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
         HTTPStatus.UNAUTHORIZED,
         HTTPStatus.FORBIDDEN,
         HTTPStatus.NOT_FOUND,
+        HTTPStatus.CONFLICT,
         HTTPStatus.SERVICE_UNAVAILABLE,
     )
 }

@@ -36,7 +36,7 @@ class Registers:
     def _read(self, contract: Contract) -> Register:
         if contract.is_stream:
             table = latest_table(contract, self._city.srid)
-            key, condition = table.c.subject, table.c.branch == 0
+            key, condition = table.c.subject, sa.true()
         else:
             table = dataset_table(contract, self._city.srid)
             key = table.c.id

@@ -18,7 +18,7 @@ from ingest.pgcopy import ColumnType, Kind, encode
 from layers.contract import Contract
 from layers.copying import driver
 from layers.indicators import Dirty
-from layers.tables import CONTENT_COLUMNS, dataset_table, latest_table, partition_name
+from layers.tables import CONTENT_COLUMNS, dataset_table, latest_table, partition_name, quoted
 
 __all__ = [
     "ORDINAL",
@@ -28,7 +28,6 @@ __all__ = [
     "copy",
     "is_empty",
     "numbered",
-    "quoted",
     "stage",
     "without_indexes",
 ]
@@ -156,11 +155,6 @@ class Outcome:
     inserted: int
     revised: int
     dirty: Dirty | None
-
-
-def quoted(name: str) -> str:
-    """An identifier for SQL."""
-    return '"' + name.replace('"', '""') + '"'
 
 
 def _qualified(table: sa.Table) -> str:

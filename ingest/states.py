@@ -25,7 +25,7 @@ _CANDIDATES = """
     -- Staged rows that one cheap join does not show to be stored already.
     select s._ordinal, s.id, s._start, s._end, coalesce(s._end <= :moment, false) as _ended
     from _staging s
-    left join {rows} o on o.id = s.id and o.branch = 0 and upper_inf(o.recorded)
+    left join {rows} o on o.id = s.id and upper_inf(o.recorded)
         and (lower(o.valid) = s._start or s._start is null and o.valid @> cast(:moment as timestamptz))
     where (s._start is null) = :unstated
         and (o.row is null or upper(o.valid) is distinct from s._end or {content_differs})
@@ -34,7 +34,7 @@ _CHANGES = """
     create temporary table _changes on commit drop as
     with known as (
         select distinct c._ordinal from _candidates c
-        join {rows} o on o.id = c.id and o.branch = 0 and upper_inf(o.recorded)
+        join {rows} o on o.id = c.id and upper_inf(o.recorded)
     ),
     -- The open row that a candidate speaks of, if there is one.
     met as (
@@ -43,7 +43,7 @@ _CHANGES = """
         from _candidates c join _staging s using (_ordinal) left join known k using (_ordinal)
         left join lateral (
             select * from {rows} p
-            where k._ordinal is not null and p.id = c.id and p.branch = 0 and upper_inf(p.recorded) and case
+            where k._ordinal is not null and p.id = c.id and upper_inf(p.recorded) and case
                 when c._start is not null then lower(p.valid) = c._start
                 when c._ended then lower(p.valid) < c._end
                 else lower(p.valid) <= :moment end
@@ -61,7 +61,7 @@ _CHANGES = """
     bounded as (
         select p.*, least(p._end, case when p._known then (
             select min(lower(n.valid)) from {rows} n
-            where n.id = p.id and n.branch = 0 and upper_inf(n.recorded) and lower(n.valid) > p._from
+            where n.id = p.id and upper_inf(n.recorded) and lower(n.valid) > p._from
         ) end) as _until
         from placed p
     )
@@ -75,7 +75,7 @@ _CUTS = """
     create temporary table _cuts on commit drop as
     -- Open rows of which the part before a new start stays true.
     select o.row as _old, o.cell as _old_cell, min(c._from) as _until
-    from _changes c join {rows} o on o.id = c.id and o.branch = 0 and upper_inf(o.recorded)
+    from _changes c join {rows} o on o.id = c.id and upper_inf(o.recorded)
         and lower(o.valid) < c._from and (upper_inf(o.valid) or upper(o.valid) > c._from)
     where c._splits or c._old is null and o.row not in (select _old from _changes where _old is not null)
     group by o.row, o.cell
@@ -96,7 +96,7 @@ _INSERT = """
     from _staging s join _changes c using (_ordinal)
 """
 _FORGET = """
-    delete from {rows} o where o.branch = 0 and isempty(o.recorded) and o.id in (select id from _staging)
+    delete from {rows} o where isempty(o.recorded) and o.id in (select id from _staging)
 """
 _TOUCHED = """
     select s.cell, cast(null as timestamptz) from _staging s join _changes using (_ordinal)

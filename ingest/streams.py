@@ -9,8 +9,9 @@ import datetime as dt
 import polars as pl
 import sqlalchemy as sa
 
-from ingest.staging import ORDINAL, Outcome, Stamp, Target, copy, is_empty, numbered, quoted, stage, without_indexes
+from ingest.staging import ORDINAL, Outcome, Stamp, Target, copy, is_empty, numbered, stage, without_indexes
 from layers.indicators import Dirty
+from layers.tables import quoted
 
 __all__ = ["write_stream"]
 
@@ -18,14 +19,14 @@ _CHANGES = """
     create temporary table _changes on commit drop as
     select s._ordinal, o.row as _old, o.cell as _old_cell
     from _staging s
-    left join {rows} o on o.subject = s.subject and o.observed_at = s.observed_at and o.branch = 0
+    left join {rows} o on o.subject = s.subject and o.observed_at = s.observed_at
         and upper_inf(o.recorded) and o.observed_at between :first and :last
     where o.row is null or {content_differs}
 """
 _CLOSE = """
     update {rows} o set recorded = tstzrange(lower(o.recorded), :moment)
     from _changes c join _staging s using (_ordinal)
-    where o.row = c._old and o.subject = s.subject and o.observed_at = s.observed_at and o.branch = 0
+    where o.row = c._old and o.subject = s.subject and o.observed_at = s.observed_at
         and upper_inf(o.recorded) and o.observed_at between :first and :last
 """
 _INSERT = """
@@ -39,12 +40,12 @@ _TOUCHED = """
 """
 _LEFT = """
     select o.cell, o.observed_at from {latest} o join _newest s using (subject)
-    where o.branch = 0 and o.observed_at <= s.observed_at
+    where o.observed_at <= s.observed_at
 """
 _UPSERT_NEWEST = """
     insert into {latest} as o (id, subject, observed_at, recorded, batch, {content})
     select s.id, s.subject, s.observed_at, tstzrange(:moment, null), :batch, {content_of_s} from _newest s
-    on conflict (subject, branch) do update
+    on conflict (subject) do update
     set (id, observed_at, recorded, batch, {content})
       = (excluded.id, excluded.observed_at, excluded.recorded, excluded.batch, {content_of_excluded})
     where excluded.observed_at > o.observed_at

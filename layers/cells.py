@@ -18,16 +18,26 @@ from numpy.typing import NDArray
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from layers.contract import Contract, Indicator, seconds
-from layers.grants import may_read
+from layers.grants import is_limited, may_read
 from layers.indicators import PARTS, bucket_sql, counted, parent_sql, parts_of
-from layers.query import Box, Visible, visible
-from layers.tables import indicator_table
+from layers.query import Box, Visible, branch_ids, visible
+from layers.tables import branch_table, dataset_table, indicator_table, open_rows
 from twin.city import City
 from twin.errors import InvalidRequest, LimitExceeded, NotAllowed
 from twin.grid import cell_area_m2, cell_polygons, resolution_of
-from twin.view import Span, View
+from twin.view import MAIN, Span, View
 
-__all__ = ["MOST_CELLS", "CellTable", "CellsQuery", "behind", "cells", "parts", "require_resolution", "values_of"]
+__all__ = [
+    "MOST_CELLS",
+    "CellTable",
+    "CellsQuery",
+    "behind",
+    "cells",
+    "parts",
+    "require_resolution",
+    "touched_cells",
+    "values_of",
+]
 
 MOST_CELLS = 50_000
 _MOST_ROWS = 400_000
@@ -129,24 +139,55 @@ async def parts(
     The main city as known now has them kept in a table. Other views, and records that begin or end by themselves, are
     computed from their rows. Raises as `cells` does.
     """
-    shown = visible(contract, view, city)
     table = indicator_table(indicator)
-    kept = sa.select(table.c.cell, *(table.c[part] for part in PARTS)).where(table.c.branch == sa.literal_column("0"))
+    kept = sa.select(table.c.cell, *(table.c[part] for part in PARTS))
     bucket = await _bucket(connection, indicator, view, city)
     if indicator.window is not None:
         kept = kept.where(table.c.bucket == bucket)
-    if view.known_at is None and (view.is_current or indicator.window is not None) and not _moves(contract, view):
-        return bucket, kept.subquery("parts")
+    limited = is_limited(contract, view.audience)
+    as_kept = view.known_at is None and (view.valid_at is None or indicator.window is not None)
+    if as_kept and not limited and not _moves(contract, view):
+        if view.branch == MAIN or contract.is_stream or contract.kind == "coverage":
+            return bucket, kept.subquery("parts")
+        _require_rows(contract, indicator, view)
+        return bucket, _over_kept(kept.subquery("kept"), contract, indicator, view, city)
     if contract.kind == "coverage":
         raise InvalidRequest(f"{contract.id} is a coverage: its indicators are of now.", remedy="Leave the times out.")
-    if not may_read(contract.data_class, contract, view.audience):
-        raise NotAllowed(
-            f"{indicator.id} at another time is computed from records that {view.audience.name} may not read.",
-            remedy="Leave datetime and known-at out.",
-        )
-    rows = _in_window(contract, indicator, view, city, bucket) if bucket is not None else shown
+    _require_rows(contract, indicator, view)
+    rows = _in_window(contract, indicator, view, city, bucket) if bucket is not None else visible(contract, view, city)
     found = rows.select(*rows.rows.columns).subquery("rows")
     return bucket, parts_of(found, contract, indicator, city).subquery("parts")
+
+
+def _require_rows(contract: Contract, indicator: Indicator, view: View) -> None:
+    if not may_read(contract.data_class, contract, view.audience):
+        raise NotAllowed(
+            f"{indicator.id} in another city is computed from records that {view.audience.name} may not read.",
+            remedy="Leave datetime, known-at and branch out.",
+        )
+
+
+def _over_kept(kept: sa.FromClause, contract: Contract, indicator: Indicator, view: View, city: City) -> sa.FromClause:
+    """The parts kept for main where a branch changed nothing, and those of the branch's own city where it did."""
+    touched = touched_cells(contract, indicator.resolution, view, city)
+    shown = visible(contract, view, city)
+    rows = shown.where(parent_sql(shown.rows.c.cell, indicator.resolution).in_(touched))
+    found = parts_of(rows.select(*rows.rows.columns).subquery("rows"), contract, indicator, city).subquery("found")
+    names = ("cell", *PARTS)
+    untouched = sa.select(*(kept.c[name] for name in names)).where(kept.c.cell.not_in(touched))
+    return sa.union_all(untouched, sa.select(*(found.c[name] for name in names))).subquery("parts")
+
+
+def touched_cells(contract: Contract, resolution: int, view: View, city: City) -> sa.Select[Any]:
+    """The cells where a branch shows other records than main: where they are, and where main has them."""
+    own, main = branch_table(contract, city.srid), dataset_table(contract, city.srid)
+    in_branch = sa.select(parent_sql(own.c.cell, resolution)).where(
+        own.c.branch == view.branch.number, open_rows(own), own.c.cell.is_not(None)
+    )
+    in_main = sa.select(parent_sql(main.c.cell, resolution)).where(
+        open_rows(main), main.c.id.in_(branch_ids(contract, view, city)), main.c.cell.is_not(None)
+    )
+    return sa.select(sa.union(in_branch, in_main).subquery("touched").c[0])
 
 
 def _moves(contract: Contract, view: View) -> bool:

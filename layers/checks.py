@@ -173,6 +173,25 @@ def _protection(raw: Raw) -> Iterator[Fault]:
             yield ("readers", position), "the public reads what has class = open; nothing else"
 
 
+def _closed_fields(raw: Raw) -> Iterator[Fault]:
+    """A field with a class of its own is not there for some: nothing that all need may hang on it."""
+    needed = {*_texts(raw.get("key")), *(value for value in _table(raw, "time").values() if isinstance(value, str))}
+    needed |= {rung.get(word) for rung in _tables(_table(raw, "place"), "rungs") for word in ("id", "code")}
+    for name, spec in _table(raw, "fields").items():
+        if isinstance(spec, dict) and "class" in spec and name in needed:
+            yield ("fields", name, "class"), f"{name!r} is in the key, the time or the place: everyone needs it"
+
+
+def _edits(raw: Raw) -> Iterator[Fault]:
+    fields = _table(raw, "fields")
+    for verb, sets in _table(raw, "edits").items():
+        if raw.get("kind") not in {"feature", "event"}:
+            yield ("edits", verb), "branches change features and events; this is neither"
+        for name in sets if isinstance(sets, dict) else ():
+            if name not in fields:
+                yield ("edits", verb), f"the verb sets {name!r}, which is not a field"
+
+
 def _sources(raw: Raw) -> Iterator[Fault]:
     fields = _table(raw, "fields")
     coordinates = {
@@ -225,6 +244,8 @@ RULES: tuple[Callable[[Raw], Iterator[Fault]], ...] = (
     _indicator_names,
     _measures,
     _protection,
+    _closed_fields,
+    _edits,
     _sources,
     _demo,
     _style,

@@ -51,6 +51,7 @@ Datum = Annotated[
     ),
 ]
 
+_PLAIN = "#5F6B76"
 _SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86400}
 _MEASURE = re.compile(r"^(count|sum|mean|min|max|share)\(\s*([a-z][a-z0-9_]*)?\s*\)$")
 
@@ -77,6 +78,9 @@ class FieldSpec(_Part):
     pattern: str | None = None
     max_length: int = Field(default=1000, ge=1)
     aliases: tuple[str, ...] = Field(default=(), description="other column headings that mean this field")
+    data_class: DataClass | None = Field(
+        default=None, alias="class", description="who may read this field, where that is not everyone who may the rest"
+    )
 
 
 class TimeRule(_Part):
@@ -225,6 +229,15 @@ class Style(_Part):
     minzoom: int = Field(default=0, ge=0, le=22)
     default: bool = Field(default=False, description="shown when the map opens")
 
+    def without(self, hidden: frozenset[str]) -> "Style":
+        """The style for those who may not read some fields: what they colour is drawn plain."""
+        plain = {
+            word: part.model_copy(update={"colour": _PLAIN, "ramp": None})
+            for word, part in (("circle", self.circle), ("line", self.line), ("fill", self.fill))
+            if part is not None and part.colour in hidden
+        }
+        return self.model_copy(update={**plain, **({"label": None} if self.label in hidden else {})})
+
 
 class Demo(_Part):
     """What the synthetic city makes for this dataset.
@@ -272,6 +285,14 @@ class Contract(_Part):
     purpose: str | None = None
     basis: str | None = None
     retention: Duration | None = None
+    sensitive: Literal["cameras", "hazards", "devices", "persons", "vehicles", "guards", "utilities"] | None = Field(
+        default=None, description="what it shows that no public map may"
+    )
+    reviewed: str | None = Field(default=None, description="why the public may see it although its words are suspect")
+    edits: dict[Identifier, dict[str, str]] = Field(
+        default_factory=dict[str, dict[str, str]],
+        description="further verbs by which a branch adds a record, each with the field values it stands for",
+    )
     rate: Rate
     late_after: Duration | None = None
     key: tuple[str, ...] = Field(min_length=1)

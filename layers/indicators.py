@@ -135,7 +135,7 @@ def refresh(
             moment = sa.literal(at or dt.datetime.now(dt.UTC), sa.DateTime(timezone=True))
             shown = shown.where(rows.c.valid.op("@>")(moment))
         if dirty is None:
-            connection.execute(table.delete().where(table.c.branch == 0))
+            connection.execute(table.delete())
         else:
             _touch(connection, indicator, city, dirty)
             connection.execute(_delete(table, _TOUCHED))
@@ -204,4 +204,4 @@ def _touched(
 
 def _delete(table: sa.Table, places: sa.TableClause) -> sa.Delete:
     """Remove main's parts of an indicator in these cells and buckets."""
-    return table.delete().where(table.c.branch == 0, table.c.cell == places.c.cell, table.c.bucket == places.c.bucket)
+    return table.delete().where(table.c.cell == places.c.cell, table.c.bucket == places.c.bucket)

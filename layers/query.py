@@ -17,7 +17,7 @@ from layers.features import Writing, feature_columns, features
 from layers.filters import filter_condition
 from layers.paging import Position, fingerprint
 from layers.refusals import wrong_questions
-from layers.tables import dataset_table, latest_table, main_rows, open_rows
+from layers.tables import all_rows, branch_table, dataset_table, latest_table, open_rows
 from twin.city import City
 from twin.errors import NotFound
 from twin.view import MAIN, View
@@ -28,6 +28,7 @@ __all__ = [
     "Page",
     "Slice",
     "Visible",
+    "branch_ids",
     "count",
     "item",
     "items",
@@ -70,21 +71,40 @@ def visible(contract: Contract, view: View, city: City) -> Visible:
     States are shown when they are valid at the view's time. Streams show the newest row of each subject, at an instant
     not older than three times what the contract calls late (a day when it says nothing); over an interval all its rows.
 
-    Raises NotFound for a branch that does not exist.
+    A branch shows main as it goes on, but of every record that it has changed its own rows instead. Streams flow
+    through all branches alike.
     """
-    if view.branch != MAIN:
-        raise NotFound(f"no branch is called {view.branch!r}.", remedy="Leave branch out: main is the city as it is.")
     if contract.is_stream:
         return _visible_stream(contract, view, city)
     table = dataset_table(contract, city.srid)
+    if view.branch != MAIN:
+        return Visible(_over_main(contract, table, view, city), ())
     return Visible(table, (_known(table, view), _valid(table, view)))
 
 
+def branch_ids(contract: Contract, view: View, city: City) -> sa.Select[Any]:
+    """The ids of the records that a branch has changed, as known at the view's time."""
+    rows = branch_table(contract, city.srid)
+    return sa.select(rows.c.id).where(rows.c.branch == view.branch.number, _known(rows, view))
+
+
+def _over_main(contract: Contract, table: sa.Table, view: View, city: City) -> sa.FromClause:
+    """Main's rows of the records that a branch has left alone, and the branch's own of the others."""
+    own = branch_table(contract, city.srid)
+    columns = [column.name for column in table.columns]
+    untouched = table.c.id.not_in(branch_ids(contract, view, city))
+    main = sa.select(*(table.c[name] for name in columns)).where(_known(table, view), _valid(table, view), untouched)
+    changed = sa.select(*(own.c[name] for name in columns)).where(
+        own.c.branch == view.branch.number, _known(own, view), _valid(own, view)
+    )
+    return sa.union_all(main, changed).subquery("visible")
+
+
 def _known(table: sa.Table, view: View) -> Column:
-    """Rows of main as known at the view's time."""
+    """Rows as known at the view's time."""
     if view.known_at is None:
         return open_rows(table)
-    return sa.and_(main_rows(table), table.c.recorded.contains(view.known_at))
+    return sa.and_(all_rows(table), table.c.recorded.contains(view.known_at))
 
 
 def _valid(table: sa.Table, view: View) -> Column:
@@ -97,9 +117,9 @@ def _valid(table: sa.Table, view: View) -> Column:
 
 
 def _visible_stream(contract: Contract, view: View, city: City) -> Visible:
-    if view.is_current:
+    if view.valid_at is None and view.known_at is None:
         latest = latest_table(contract, city.srid)
-        return Visible(latest, (latest.c.branch == sa.literal_column("0"),))
+        return Visible(latest, ())
     table = dataset_table(contract, city.srid)
     span, observed = view.valid_at, table.c.observed_at
     if span is not None and not span.is_instant:
@@ -118,10 +138,9 @@ def order_of(contract: Contract, view: View) -> tuple[str, ...]:
 
     They are what stays when a record changes, so a page that starts after one neither repeats nor skips another.
     """
-    over_time = view.valid_at is not None and not view.valid_at.is_instant
     if contract.is_stream:
-        return ("subject", "observed_at") if over_time else ("subject",)
-    return ("id", "row") if over_time else ("id",)
+        return ("subject", "observed_at") if view.is_over_time else ("subject",)
+    return ("id", "row") if view.is_over_time else ("id",)
 
 
 @dataclass(frozen=True, slots=True)

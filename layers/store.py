@@ -11,14 +11,15 @@ from sqlalchemy.schema import CreateSchema
 
 from layers.catalog import Catalog
 from layers.contract import Contract
+from layers.granting import all_audiences, restore, select_on_records, tables_of
 from layers.grants import audiences_of
-from layers.tables import dataset_table, indicator_table, latest_table
-from twin.access import FIXED_AUDIENCES, Audience, department
+from layers.tables import indicator_table
+from twin.access import Audience
 from twin.city import City
 from twin.database import ensure_roles
 from twin.errors import DestructiveChange
 
-__all__ = ["Change", "all_audiences", "apply", "plan", "tables_of"]
+__all__ = ["Change", "apply", "plan"]
 
 _APPLY_LOCK = 0x7477696E
 """Key of the advisory lock that lets one process at a time apply a catalogue."""
@@ -34,17 +35,6 @@ class Change:
 
     def __str__(self) -> str:
         return f"{'!' if self.destructive else '+'} {self.dataset}: {self.what}"
-
-
-def all_audiences(catalog: Catalog) -> tuple[Audience, ...]:
-    """The fixed audiences and one department for each system."""
-    return (*(Audience(name) for name in FIXED_AUDIENCES), *(department(system) for system in catalog.systems))
-
-
-def tables_of(contract: Contract, city: City) -> tuple[sa.Table, ...]:
-    """The tables of a dataset: its rows, and for a stream the newest row of each subject."""
-    rows = dataset_table(contract, city.srid)
-    return (rows, latest_table(contract, city.srid)) if contract.is_stream else (rows,)
 
 
 def plan(connection: sa.Connection, catalog: Catalog, city: City) -> list[Change]:
@@ -78,9 +68,10 @@ def apply(connection: sa.Connection, catalog: Catalog, city: City) -> list[Chang
     for system in catalog.systems:
         connection.execute(CreateSchema(system, if_not_exists=True))
     stored = _stored(connection)
+    indexes = set(connection.scalars(_INDEXES))
     for contract in catalog:
         for table in tables_of(contract, city):
-            _bring(connection, table, stored.get(table.fullname, {}))
+            _bring(connection, table, stored.get(table.fullname, {}), indexes)
         for indicator in contract.indicators:
             if f"indicators.{indicator.id}" not in stored:
                 indicator_table(indicator).create(connection)
@@ -89,6 +80,10 @@ def apply(connection: sa.Connection, catalog: Catalog, city: City) -> list[Chang
     return changes
 
 
+_INDEXES = sa.text(
+    "select nspname || '.' || relname from pg_class c join pg_namespace n on n.oid = c.relnamespace"
+    " where relkind in ('i', 'I')"
+)
 _Stored = dict[str, dict[str, str]]
 """Name and type of the stored columns of each table (`schema.table`)."""
 
@@ -137,8 +132,8 @@ def _key_difference(connection: sa.Connection, contract: Contract) -> Iterator[C
         yield Change(contract.id, f"the key {':'.join(before)} would become {':'.join(contract.key)}", destructive=True)
 
 
-def _bring(connection: sa.Connection, table: sa.Table, stored: dict[str, str]) -> None:
-    """Create the table, or add the columns it lacks."""
+def _bring(connection: sa.Connection, table: sa.Table, stored: dict[str, str], indexes: set[str]) -> None:
+    """Create the table, or add the columns and indexes it lacks."""
     if not stored:
         table.create(connection)
         return
@@ -149,6 +144,9 @@ def _bring(connection: sa.Connection, table: sa.Table, stored: dict[str, str]) -
             connection.execute(
                 sa.text(f"alter table {quote.format_table(table)} add column {quote.quote(column.name)} {kind}")
             )
+    for index in table.indexes:
+        if f"{table.schema}.{index.name}" not in indexes:
+            index.create(connection)
 
 
 def _grant(connection: sa.Connection, catalog: Catalog, city: City) -> None:
@@ -163,14 +161,14 @@ def _grant(connection: sa.Connection, catalog: Catalog, city: City) -> None:
         *_each("grant select (dataset, synthetic, finished_at) on {} to {}", ["twin.batches"], everyone),
     ]
     for contract in catalog:
-        readers = audiences_of(contract.data_class, contract, everyone)
-        tables = [table.fullname for table in tables_of(contract, city)]
-        statements += _each("grant select on {} to {}", tables, readers)
+        for audience in audiences_of(contract.data_class, contract, everyone):
+            statements += select_on_records(contract, city, audience)
         for indicator in contract.indicators:
             allowed = audiences_of(indicator.data_class or contract.data_class, contract, everyone)
             statements += _each("grant select on {} to {}", [f'indicators."{indicator.id}"'], allowed)
     # One round trip for all of them.
     connection.exec_driver_sql("; ".join(statements))
+    restore(connection, catalog, city)
 
 
 def _each(statement: str, objects: Iterable[str], audiences: Iterable[Audience]) -> list[str]:

@@ -1,9 +1,9 @@
 """Contract -> tables (SQLAlchemy + GeoAlchemy2).
 
 A dataset is one table `<system>.<dataset>`. Rows are never overwritten: a change closes `recorded` of the old row and
-inserts a new one. States (feature, event, coverage) carry `valid`, when they are true in the world; streams
-(observation, track) carry `observed_at`, are partitioned by day, and have a `<dataset>__latest` beside them with the
-newest row of each subject.
+inserts a new one. States (feature, event, coverage) carry `valid`, when they are true in the world, and have a
+`<dataset>__branches` beside them with the rows of what-ifs; streams (observation, track) carry `observed_at`, are
+partitioned by day, and have a `<dataset>__latest` beside them with the newest row of each subject.
 """
 
 from collections.abc import Iterator
@@ -17,17 +17,21 @@ from sqlalchemy.dialects import postgresql as pg
 from layers.contract import Contract, FieldSpec, Indicator
 
 __all__ = [
+    "BRANCHES_SUFFIX",
     "CONTENT_COLUMNS",
     "LATEST_SUFFIX",
+    "all_rows",
+    "branch_table",
     "dataset_table",
     "indicator_table",
     "latest_table",
-    "main_rows",
     "open_rows",
     "partition_name",
+    "quoted",
 ]
 
 LATEST_SUFFIX = "__latest"
+BRANCHES_SUFFIX = "__branches"
 CONTENT_COLUMNS = ("geom", "cell", "place_method", "place_accuracy_m", "place_source", "extra")
 """Columns beside the fields whose change makes a new version of a row."""
 
@@ -48,7 +52,6 @@ def _field(name: str, spec: FieldSpec) -> sa.Column[Any]:
 def _own_columns(contract: Contract, srid: int) -> Iterator[sa.Column[Any]]:
     """The columns the twin keeps beside the contract's fields, in the order the writer relies on."""
     yield sa.Column("id", sa.Text(), nullable=False)
-    yield sa.Column("branch", sa.Integer(), nullable=False, server_default="0")
     if contract.is_stream:
         yield sa.Column("subject", sa.Text(), nullable=False)
         yield sa.Column("observed_at", sa.DateTime(timezone=True), nullable=False)
@@ -73,7 +76,7 @@ def _fields(contract: Contract) -> Iterator[sa.Column[Any]]:
 
 @cache
 def dataset_table(contract: Contract, srid: int) -> sa.Table:
-    """The table of a dataset, with its indexes. Current reads use partial indexes over open rows of main."""
+    """The table of a dataset, with its indexes. Current reads use partial indexes over open rows."""
     table = sa.Table(
         contract.name,
         sa.MetaData(),
@@ -90,17 +93,17 @@ def dataset_table(contract: Contract, srid: int) -> sa.Table:
 
 
 def open_rows(table: sa.Table) -> sa.ColumnElement[bool]:
-    """Rows of main that are still held true: what the partial indexes cover."""
-    return sa.and_(table.c.branch == sa.literal_column("0"), sa.func.upper_inf(table.c.recorded))
+    """Rows that are still held true: what the partial indexes cover."""
+    return sa.func.upper_inf(table.c.recorded)
 
 
-def main_rows(table: sa.Table) -> sa.ColumnElement[bool]:
-    """Rows of main, whether or not they are still held true.
+def all_rows(table: sa.Table) -> sa.ColumnElement[bool]:
+    """Rows whether or not they are still held true.
 
     PostgreSQL answers from the indexes over open rows and from those over closed rows when a question names both.
     """
     is_open = sa.func.upper_inf(table.c.recorded)
-    return sa.and_(table.c.branch == sa.literal_column("0"), sa.or_(is_open, sa.not_(is_open)))
+    return sa.or_(is_open, sa.not_(is_open))
 
 
 def _index(table: sa.Table, contract: Contract) -> None:
@@ -109,13 +112,12 @@ def _index(table: sa.Table, contract: Contract) -> None:
     is_closed = sa.not_(is_open)
     # Closed rows have indexes of their own: a first load fills none of these, and current reads never meet them.
     if contract.is_stream:
-        identity: tuple[sa.ColumnElement[Any], ...] = (c.subject, c.observed_at, c.branch)
+        identity: tuple[sa.ColumnElement[Any], ...] = (c.subject, c.observed_at)
         sa.Index(f"{name}_observed", c.observed_at, postgresql_using="brin")
     else:
-        identity = (c.id, c.branch, sa.func.lower(c.valid))
+        identity = (c.id, sa.func.lower(c.valid))
         sa.Index(f"{name}_geom", c.geom, postgresql_using="gist", postgresql_where=open_rows(table))
-        was_true = sa.and_(c.branch == sa.literal_column("0"), is_closed)
-        sa.Index(f"{name}_closed_geom", c.geom, postgresql_using="gist", postgresql_where=was_true)
+        sa.Index(f"{name}_closed_geom", c.geom, postgresql_using="gist", postgresql_where=is_closed)
     sa.Index(f"{name}_open", *identity, unique=True, postgresql_where=is_open)
     sa.Index(f"{name}_closed", *identity, postgresql_where=is_closed)
     sa.Index(f"{name}_cell", c.cell, postgresql_where=open_rows(table))
@@ -132,13 +134,46 @@ def latest_table(contract: Contract, srid: int) -> sa.Table:
         sa.MetaData(),
         *_own_columns(contract, srid),
         *_fields(contract),
-        sa.PrimaryKeyConstraint("subject", "branch", name=f"{name}_pkey"),
+        sa.PrimaryKeyConstraint("subject", name=f"{name}_pkey"),
         schema=contract.system,
         comment=f"{contract.title.en}: newest of each",
     )
     sa.Index(f"{name}_geom", table.c.geom, postgresql_using="gist")
     sa.Index(f"{name}_cell", table.c.cell)
     return table
+
+
+@cache
+def branch_table(contract: Contract, srid: int) -> sa.Table:
+    """The rows of a dataset in branches: copied from main where a branch changes a record, so main stays as it is.
+
+    A branch that has any open row of an id shows its own rows of that id and none of main's. A row whose `valid` is
+    empty says that the branch has removed the record. Raises ValueError for a stream, which branches cannot change.
+    """
+    if contract.is_stream:
+        raise ValueError(f"{contract.id} is a stream")
+    name = contract.name + BRANCHES_SUFFIX
+    table = sa.Table(
+        name,
+        sa.MetaData(),
+        sa.Column("row", sa.BigInteger(), sa.Identity(always=True), primary_key=True),
+        sa.Column("branch", sa.Integer(), nullable=False),
+        *_own_columns(contract, srid),
+        *_fields(contract),
+        schema=contract.system,
+        comment=f"{contract.title.en}: what-ifs",
+    )
+    c = table.c
+    is_open = sa.func.upper_inf(c.recorded)
+    sa.Index(f"{name}_open", c.branch, c.id, sa.func.lower(c.valid), unique=True, postgresql_where=is_open)
+    sa.Index(f"{name}_closed", c.branch, c.id, postgresql_where=sa.not_(is_open))
+    sa.Index(f"{name}_geom", c.geom, postgresql_using="gist")
+    return table
+
+
+def quoted(name: str) -> str:
+    """An identifier for SQL."""
+    return '"' + name.replace('"', '""') + '"'
 
 
 def partition_name(contract: Contract, day: str) -> str:
@@ -157,13 +192,12 @@ def indicator_table(indicator: Indicator) -> sa.Table:
         sa.MetaData(),
         sa.Column("cell", sa.BigInteger(), nullable=False),
         sa.Column("bucket", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("branch", sa.Integer(), nullable=False, server_default="0"),
         sa.Column("n", sa.BigInteger(), nullable=False),
         sa.Column("total", sa.Numeric()),
         sa.Column("smallest", sa.Double()),
         sa.Column("largest", sa.Double()),
         sa.Column("squares", sa.Numeric()),
-        sa.PrimaryKeyConstraint("bucket", "cell", "branch", name=f"{indicator.id}_pkey"),
+        sa.PrimaryKeyConstraint("bucket", "cell", name=f"{indicator.id}_pkey"),
         schema="indicators",
         comment=indicator.title.en,
     )

@@ -17,21 +17,24 @@ _TICK_S = 60
 class Edition:
     """What an answer about a dataset depends on: its version, who looks, at which city; `tick` where time alone counts.
 
+    `version` is main's, `branch_version` that of the dataset in the view's branch.
+
     Records that begin or end at their own times come and go without any write: of those an edition lasts a minute.
     """
 
     dataset: str
     version: int
+    branch_version: int
     view: View
     tick: int
 
     @classmethod
-    def of(cls, contract: Contract, version: int, view: View) -> "Edition":
+    def of(cls, contract: Contract, version: int, view: View, branch_version: int = 0) -> "Edition":
         """The edition of a dataset that is current now."""
         begins_or_ends = contract.time.start is not None or contract.time.end is not None
         moving = begins_or_ends and view.valid_at is None
         tick = int(dt.datetime.now(dt.UTC).timestamp()) // _TICK_S if moving else 0
-        return cls(contract.id, version, view, tick)
+        return cls(contract.id, version, branch_version, view, tick)
 
     @property
     def etag(self) -> str:

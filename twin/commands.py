@@ -1,6 +1,7 @@
 """The core's own commands: the database, the tokens, what runs, and the demonstration."""
 
 import datetime as dt
+import getpass
 from enum import StrEnum
 from typing import Annotated
 
@@ -131,7 +132,10 @@ def new(
     audience: Annotated[
         str, typer.Argument(help="public, dispatch, operations, planner, administrator or department:<system>.")
     ],
-    days: Annotated[int, typer.Option(min=1, max=3650, help="How long it is valid.")] = 30,
+    person: Annotated[str | None, typer.Option(help="Whom it is for; unset: who you are on this machine.")] = None,
+    hours: Annotated[int, typer.Option(min=1, max=24 * 90, help="How long it is valid.")] = 12,
 ) -> None:
-    """Print a new token for an audience."""
-    typer.echo(issue_token(Audience(audience), secret(settings().home), lifetime=dt.timedelta(days=days)))
+    """Print a new token for a person in an audience."""
+    bearer = person or getpass.getuser()
+    token = issue_token(Audience(audience), secret(settings().home), person=bearer, lifetime=dt.timedelta(hours=hours))
+    typer.echo(token)

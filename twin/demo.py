@@ -18,7 +18,7 @@ __all__ = ["demonstrate"]
 _APPLY_CATALOGUE = ("catalog", "apply")
 _LOAD_CITY = ("ingest", "demo")
 _SERVE = ("up",)
-_TOKEN_LIFETIME = dt.timedelta(days=365)
+_TOKEN_LIFETIME = dt.timedelta(days=7)
 
 
 def demonstrate(context: typer.Context) -> None:

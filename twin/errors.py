@@ -13,6 +13,7 @@ Every error says what happened, where, and what to do. Two markers say whether t
     │   ├── LimitExceeded        a question or input larger than allowed
     │   ├── NotFound             nothing of that name (or none you may see)
     │   ├── NotAllowed           the audience may not do this
+    │   ├── Conflict             it is not as the question takes for granted
     │   └── SetupError           the machine lacks something this needs
     └── Transient                the same input may pass later
         └── DatabaseUnavailable  PostgreSQL does not answer
@@ -21,6 +22,7 @@ The layers below the API know nothing of HTTP: `api/problems.py` maps this tree 
 """
 
 __all__ = [
+    "Conflict",
     "ContractError",
     "DatabaseUnavailable",
     "DatumError",
@@ -126,6 +128,12 @@ class NotAllowed(Terminal):
     """The audience may not do this."""
 
     code = "not-allowed"
+
+
+class Conflict(Terminal):
+    """What is asked for no longer fits what is there: somebody else changed it, or it has been done already."""
+
+    code = "conflict"
 
 
 class SetupError(Terminal):

@@ -14,6 +14,7 @@ from twin.access import Audience, issue_token
 __all__ = ["secret", "write_private", "write_tokens"]
 
 _SECRET_BYTES = 48
+_DEMO = "demo"
 
 
 def secret(home: Path) -> str:
@@ -36,8 +37,14 @@ def write_private(path: Path, text: str) -> None:
 
 
 def write_tokens(path: Path, audiences: Iterable[Audience], signing_secret: str, *, lifetime: dt.timedelta) -> None:
-    """Write one token per audience to `path` (mode 0600) as a JSON object: audience name -> token."""
-    tokens = {audience.name: issue_token(audience, signing_secret, lifetime=lifetime) for audience in audiences}
+    """Write one token per audience to `path` (mode 0600) as a JSON object: audience name -> token.
+
+    Each stands for a person of its own, `demo-<audience>`.
+    """
+    tokens = {
+        audience.name: issue_token(audience, signing_secret, person=f"{_DEMO}-{audience.name}", lifetime=lifetime)
+        for audience in audiences
+    }
     write_private(path, json.dumps(tokens, indent=2) + "\n")
 
 

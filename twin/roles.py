@@ -9,7 +9,7 @@ from sqlalchemy.exc import DBAPIError
 
 from twin.access import GATE_ROLE, Audience, department
 
-__all__ = ["departments", "ensure_roles"]
+__all__ = ["departments", "ensure_person", "ensure_roles"]
 
 _ATTEMPTS = 20
 _PAUSE_S = 0.05
@@ -46,6 +46,17 @@ def ensure_roles(connection: Connection, audiences: Iterable[Audience]) -> None:
             time.sleep(_PAUSE_S)
         else:
             return
+
+
+def ensure_person(connection: Connection, audience: Audience) -> None:
+    """Make the role of one person in an audience, which inherits all that the audience's own role may do."""
+    role, base = (
+        connection.dialect.identifier_preparer.quote_identifier(name)
+        for name in (audience.role, Audience(audience.name).role)
+    )
+    ensure_roles(connection, [Audience(audience.name), audience])
+    connection.exec_driver_sql(f"ALTER ROLE {role} INHERIT")
+    connection.exec_driver_sql(f"GRANT {base} TO {role}")
 
 
 def departments(connection: Connection) -> list[Audience]:

@@ -33,6 +33,14 @@ class Settings(BaseSettings):
         default=None,
         description="An existing PostgreSQL + PostGIS server (postgresql://...); unset: a private cluster.",
     )
+    oidc_issuer: str | None = Field(
+        default=None, description="Identity provider (OpenID Connect) whose tokens are taken beside the twin's own."
+    )
+    oidc_audience: str = Field(default="citytwin", description="The `aud` that the provider's tokens must have.")
+    oidc_roles: str = Field(
+        default="roles",
+        description="Claim of the provider's tokens that names the audience; dots lead into objects.",
+    )
     statement_timeout_s: float = Field(
         default=5.0, gt=0, description="Longest time one reading statement may take, in seconds."
     )

@@ -6,9 +6,18 @@ from dataclasses import dataclass
 from twin.access import PUBLIC, Audience
 from twin.errors import InvalidRequest
 
-__all__ = ["MAIN", "Span", "View", "parse_moment"]
+__all__ = ["MAIN", "Branch", "Span", "View", "parse_moment"]
 
-MAIN = "main"
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """A named what-if over the city as it is; number 0 is that city itself. `layers.branching` finds and makes them."""
+
+    number: int
+    name: str
+
+
+MAIN = Branch(0, "main")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +86,15 @@ class View:
 
     valid_at: Span | None = None
     known_at: dt.datetime | None = None
-    branch: str = MAIN
+    branch: Branch = MAIN
     audience: Audience = PUBLIC
 
     @property
     def is_current(self) -> bool:
         """Whether this is the main city, now, as known now: the case that indexes and caches are built for."""
         return self.valid_at is None and self.known_at is None and self.branch == MAIN
+
+    @property
+    def is_over_time(self) -> bool:
+        """Whether it shows all that was true in a stretch of time, so that a record may stand there more than once."""
+        return self.valid_at is not None and not self.valid_at.is_instant

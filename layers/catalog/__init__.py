@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from layers.checks import faults
 from layers.contract import Contract, Indicator, System
+from layers.gate import gate_faults
 from twin.errors import ContractError, NotFound
 from twin.settings import settings
 
@@ -144,6 +145,9 @@ def _read(path: Path) -> tuple[Contract | None, list[Problem]]:
         contract = Contract.model_validate(raw)
     except ValidationError as error:
         problems += [Problem(path, _line(lines, e["loc"]), _words(e["loc"], e["msg"])) for e in error.errors()]
+    if contract is not None and not problems:
+        gate = "may not be public: {}"
+        problems = [Problem(path, _line(lines, ("class",)), gate.format(fault)) for fault in gate_faults(contract)]
     return contract, sorted(problems, key=lambda problem: problem.line)
 
 

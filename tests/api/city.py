@@ -75,8 +75,8 @@ def bearer(audience: Audience) -> dict[str, str]:
     """The header of an audience; none for the public."""
     if audience == PUBLIC:
         return {}
-    return {"Authorization": f"Bearer {issue_token(audience, SECRET, lifetime=dt.timedelta(hours=1))}"}
-
+    token = issue_token(audience, SECRET, person="tester", lifetime=dt.timedelta(hours=1))
+    return {"Authorization": f"Bearer {token}"}
 
 @contextmanager
 def serve(cluster: Cluster) -> Iterator[Served]:

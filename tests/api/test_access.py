@@ -11,7 +11,7 @@ from sqlalchemy.exc import ProgrammingError
 
 from layers.catalog import catalog
 from layers.contract import Contract
-from layers.store import all_audiences
+from layers.granting import all_audiences
 from layers.tables import indicator_table
 from tests.api.city import SECRET, Served
 from tests.layers.park import CITY
@@ -194,8 +194,16 @@ def test_postgresql_itself_refuses_the_role(served: Served, dataset: str) -> Non
 
 def tokens() -> dict[str, str]:
     now = dt.datetime.now(dt.UTC)
-    claims = {"iss": "citytwin", "sub": "administrator", "iat": now, "exp": now + dt.timedelta(hours=1)}
-    good = issue_token(Audience("administrator"), SECRET, lifetime=dt.timedelta(hours=1))
+    claims = {
+        "iss": "citytwin",
+        "aud": "citytwin",
+        "sub": "tester",
+        "role": "administrator",
+        "iat": now,
+        "exp": now + dt.timedelta(hours=1),
+        "jti": "1",
+    }
+    good = issue_token(Audience("administrator"), SECRET, person="tester", lifetime=dt.timedelta(hours=1))
     header, payload, signature = good.split(".")
     return {
         "another secret": jwt.encode(claims, "z" * 60, algorithm="HS256"),
@@ -203,9 +211,20 @@ def tokens() -> dict[str, str]:
         "another algorithm": jwt.encode(claims, SECRET, algorithm="HS512"),
         "expired": jwt.encode({**claims, "exp": now - dt.timedelta(seconds=5)}, SECRET, algorithm="HS256"),
         "another issuer": jwt.encode({**claims, "iss": "x"}, SECRET, algorithm="HS256"),
-        "no expiry": jwt.encode({k: v for k, v in claims.items() if k != "exp"}, SECRET, algorithm="HS256"),
-        "no such audience": jwt.encode({**claims, "sub": "root"}, SECRET, algorithm="HS256"),
-        "an injected audience": jwt.encode({**claims, "sub": 'public"; DROP TABLE x; --'}, SECRET, algorithm="HS256"),
+        "another service": jwt.encode({**claims, "aud": "x"}, SECRET, algorithm="HS256"),
+        "issued tomorrow": jwt.encode({**claims, "iat": now + dt.timedelta(days=1)}, SECRET, algorithm="HS256"),
+        **{
+            f"no {name}": jwt.encode({k: v for k, v in claims.items() if k != name}, SECRET, algorithm="HS256")
+            for name in claims
+        },
+        "no such audience": jwt.encode({**claims, "role": "root"}, SECRET, algorithm="HS256"),
+        "an injected audience": jwt.encode({**claims, "role": 'public"; DROP TABLE x; --'}, SECRET, algorithm="HS256"),
+        "a key of its own": jwt.encode(
+            claims,
+            "z" * 60,
+            algorithm="HS256",
+            headers={"jwk": {"kty": "oct", "k": "enp6"}, "jku": "http://127.0.0.1/"},
+        ),
         "a key by path": jwt.encode(claims, "z" * 60, algorithm="HS256", headers={"kid": "/dev/null"}),
         "no signature": f"{header}.{payload}.",
         "a changed payload": f"{header}.{payload[:-2]}xx.{signature}",

@@ -176,7 +176,7 @@ def _servers() -> Iterator[_Servers]:
             "DATABASE_URL": address.render_as_string(hide_password=False),
             "TIPG_DB_SCHEMAS": '["peer"]',
         }
-        token = issue_token(Audience("planner"), secret(folder), lifetime=dt.timedelta(hours=6))
+        token = issue_token(Audience("planner"), secret(folder), person="tester", lifetime=dt.timedelta(hours=6))
         with ExitStack() as stack:
             uncached, cached, tipg = (
                 stack.enter_context(_running(command, env))

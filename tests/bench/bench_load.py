@@ -24,7 +24,8 @@ import sqlalchemy as sa
 from ingest.pipeline import Loaded, Loader, LoadOptions
 from layers.catalog import Catalog
 from layers.contract import System
-from layers.store import apply, tables_of
+from layers.granting import tables_of
+from layers.store import apply
 from tests.bench.harness import Case, Figure, Measured, measure
 from tests.ingest.contracts import contract, field
 from twin.city import load_city

@@ -62,10 +62,10 @@ def store(database: Database, dataset: Contract, path: Path, band: str | None = 
 
 
 def stored(database: Database, indicator: str) -> pl.DataFrame:
-    question = f'select cell, bucket::text, branch, {", ".join(PARTS)} from indicators."{indicator}" order by cell'
+    question = f'select cell, bucket::text, {", ".join(PARTS)} from indicators."{indicator}" order by cell'
     with database.engine.connect() as connection:
         rows = connection.exec_driver_sql(question).all()
-    schema = {"cell": pl.Int64, "bucket": pl.String, "branch": pl.Int64, "n": pl.Int64}
+    schema = {"cell": pl.Int64, "bucket": pl.String, "n": pl.Int64}
     numbers = [(*row[:4], *map(float, row[4:])) for row in rows]
     return pl.DataFrame(numbers, {**schema, **dict.fromkeys(PARTS[1:], pl.Float64)}, orient="row")
 
@@ -78,7 +78,6 @@ def test_parts_are_those_of_the_pixels(database: Database, elevation: Contract, 
         found = stored(database, indicator)
         assert found["cell"].to_list() == expected.cells.tolist()
         assert set(found["bucket"]) == {"-infinity"}
-        assert set(found["branch"]) == {0}
         for part, values in zip(PARTS, expected[1:], strict=True):
             assert found[part].to_numpy() == pytest.approx(values)
     fine, coarse = stored(database, "lab.mean"), stored(database, "lab.max")

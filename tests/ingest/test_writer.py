@@ -85,7 +85,7 @@ class Shelf:
         """Columns of what is known now, or was then."""
         held = "recorded @> cast(:then as timestamptz)" if then else "upper_inf(recorded)"
         order = "subject, observed_at" if self.contract.is_stream else "id, lower(valid)"
-        return self.ask(f"select {columns} from {{rows}} it where branch = 0 and {held} order by {order}", then=then)
+        return self.ask(f"select {columns} from {{rows}} it where {held} order by {order}", then=then)
 
     def versions(self) -> int:
         """How many rows there are, old ones too."""
@@ -313,7 +313,7 @@ def test_a_day_has_its_partition(air: Shelf) -> None:
 
 
 OVERLAPS = """
-    select count(*) from {rows} a join {rows} b using (id, branch)
+    select count(*) from {rows} a join {rows} b using (id)
     where a.row < b.row and a.valid && b.valid and a.recorded && b.recorded
 """
 

@@ -18,7 +18,7 @@ from layers.query import Box
 from tests.layers.conftest import NOON, Park
 from tests.layers.park import CITY
 from twin.access import Audience
-from twin.errors import InvalidRequest, LimitExceeded, NotAllowed, NotFound
+from twin.errors import InvalidRequest, LimitExceeded, NotAllowed
 from twin.grid import cell_area_m2, cell_polygons, cell_to_text, cells_of_points, parents, resolution_of
 from twin.view import Span, View
 
@@ -157,8 +157,6 @@ def test_other_times_are_computed_from_the_rows(park: Park) -> None:
     assert table(park, "parks.height_sum", 8, view=View(known_at=NOON.replace(year=2020))).n.sum() == 0
     with pytest.raises(InvalidRequest, match="not for an interval"):
         table(park, "parks.height_sum", 8, view=View(valid_at=Span(NOON, None)))
-    with pytest.raises(NotFound):
-        table(park, "parks.height_sum", 8, view=View(branch="no"))
 
 
 def reading(sensor: str, at: dt.datetime, dust: float, **more: Any) -> dict[str, Any]:

@@ -176,6 +176,11 @@ CASES = (
          at='readers = ["gardener"]'),
     Case("_protection", 'rate = "year"', 'rate = "year"\nreaders = ["public"]', "public reads what has class = open",
          at='readers = ["public"]'),
+    Case("_closed_fields", 'tree_id = { type = "string", title = { zh = "编号", en = "Tree" } }',
+         'tree_id = { type = "string", class = "department", title = { zh = "编号", en = "Tree" } }',
+         "everyone needs it"),
+    Case("_edits", 'rate = "year"', 'rate = "year"\nedits = { plant = { colour = "green" } }', "sets 'colour'",
+         at='edits = { plant = { colour = "green" } }'),
     Case("_sources", 'map = { hoehe = "height_m", laenge = "lon" }', 'map = { hoehe = "height" }', "leads to 'height'"),
     Case("_sources", 'tree_id = "@id"', 'name = "@id"', "osm.map fills 'name', which is not a field"),
     Case("_sources", 'map = { healthy = "healthy" }', 'map = { sick = "healthy" }', "demo.map fills 'sick'"),
@@ -184,6 +189,11 @@ CASES = (
     Case("_demo", 'where = "age > 100"', 'format = "tif"', "coverages, and only they"),
     Case("_style", 'circle = { colour = "#009E73" }', 'circle = { colour = "species" }', "neither a hex colour nor"),
     Case("_style", 'label = "tree_id"', 'label = "name"', "label is 'name', which is not a field"),
+    # What the gate of the public map refuses.
+    Case("gate", 'class = "open"', 'class = "open"\nsensitive = "cameras"', "it shows cameras", at='class = "open"'),
+    Case("gate", 'title = { zh = "古树", en = "Old trees" }\nowner', 'title = { zh = "摄像机", en = "Old trees" }\nowner',
+         "speaks of '摄像'", at='class = "open"'),
+    Case("gate", 'en = "Height" } }', 'en = "Mobile phone" } }', "speaks of 'Mobile phone'", at='class = "open"'),
     # What the model itself refuses.
     Case("model", 'kind = "feature"', 'kind = "thing"', "kind: input should be 'feature'"),
     Case("model", 'class = "open"', 'class = "secret"', "class: input should be 'open'"),

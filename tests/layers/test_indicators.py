@@ -13,8 +13,8 @@ import pytest
 import sqlalchemy as sa
 
 from layers.contract import Contract, Indicator, seconds
+from layers.granting import tables_of
 from layers.indicators import PARTS, Dirty, parent_sql, refresh, write_parts
-from layers.store import tables_of
 from layers.tables import dataset_table, indicator_table, latest_table
 from tests.ingest.contracts import contract, field, stream
 from tests.layers.park import CITY
@@ -282,7 +282,7 @@ def test_nothing_dirty_changes_nothing(connection: sa.Connection) -> None:
 
 
 def test_only_what_is_true_and_known_now_counts(connection: sa.Connection) -> None:
-    rows = states(5)
+    rows = states(4)
     cell = next(row["cell"] for row in rows if row["cell"] is not None)
     for row, more in zip(
         rows,
@@ -291,7 +291,6 @@ def test_only_what_is_true_and_known_now_counts(connection: sa.Connection) -> No
             {"valid": "[2026-01-01,2026-06-01)"},
             {"valid": "[2026-06-04,)"},
             {"recorded": "[2026-01-01,2026-02-01)"},
-            {"branch": 3},
         ),
         strict=True,
     ):
@@ -300,16 +299,6 @@ def test_only_what_is_true_and_known_now_counts(connection: sa.Connection) -> No
     for at, n in ((NOW, 1), (dt.datetime(2026, 5, 1, tzinfo=dt.UTC), 2), (dt.datetime(2026, 7, 1, tzinfo=dt.UTC), 2)):
         refresh(connection, STATES, CITY, None, at=at)
         assert stored(connection, own) == {(cell, NO_WINDOW): (n, None, None, None, None)}
-
-
-def test_other_branches_keep_their_parts(connection: sa.Connection) -> None:
-    own = STATES.indicators[0]
-    rows = states(5)
-    insert(connection, STATES, rows)
-    kept = {"cell": rows[0]["cell"], "bucket": NOW, "branch": 3, "n": 9}
-    connection.execute(indicator_table(own).insert(), [kept])
-    refresh(connection, STATES, CITY, None)
-    assert stored(connection, own)[rows[0]["cell"], NOW] == (9, None, None, None, None)
 
 
 def test_parts_from_pixels_replace_those_of_their_cells(connection: sa.Connection) -> None:

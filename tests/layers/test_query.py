@@ -77,13 +77,6 @@ def test_a_view_of_the_past_shows_what_was_known_then(park: Park) -> None:
     assert list(heights.values()) == [[4.0], [], [3.0], [4.0]]
 
 
-def test_rows_of_branches_are_not_in_main(park: Park) -> None:
-    park.put("parks.trees", tree("main"), tree("what-if", branch=7))
-    assert ids(park, "parks.trees") == ["main"]
-    with pytest.raises(NotFound, match="no branch"):
-        ids(park, "parks.trees", View(branch="what-if"))
-
-
 def test_a_stream_shows_the_newest_of_each_subject(park: Park) -> None:
     park.put(
         "parks.air",

@@ -17,7 +17,7 @@ from layers.tilesets import MAX_ZOOM, TILE_MATRIX_SET, TileAddress, tilejson, ti
 from tests.layers.conftest import NOON, Park
 from tests.layers.park import CITY
 from twin.access import Audience
-from twin.errors import InvalidRequest, NotFound
+from twin.errors import InvalidRequest
 from twin.view import Span, View
 
 LON, LAT = 117.3, 34.8
@@ -234,8 +234,6 @@ def test_what_lies_elsewhere_or_nowhere_is_in_no_tile(park: Park) -> None:
     )
     assert drawn(park, "parks.trees", address_of(12, 0.0, 0.0)) == b""
     assert [f["properties"]["id"] for f in decoded(drawn(park, "parks.trees", address_of(0)), "parks.trees")] == ["x"]
-    with pytest.raises(NotFound):
-        drawn(park, "parks.trees", address_of(0), View(branch="no"))
 
 
 def test_a_tile_of_another_time(park: Park) -> None:
