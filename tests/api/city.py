@@ -78,6 +78,7 @@ def bearer(audience: Audience) -> dict[str, str]:
     token = issue_token(audience, SECRET, person="tester", lifetime=dt.timedelta(hours=1))
     return {"Authorization": f"Bearer {token}"}
 
+
 @contextmanager
 def serve(cluster: Cluster) -> Iterator[Served]:
     """Write the city of a few records into a database of its own, and serve it on a free port of this machine."""

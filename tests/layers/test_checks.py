@@ -191,9 +191,9 @@ CASES = (
     Case("_style", 'label = "tree_id"', 'label = "name"', "label is 'name', which is not a field"),
     # What the gate of the public map refuses.
     Case("gate", 'class = "open"', 'class = "open"\nsensitive = "cameras"', "it shows cameras", at='class = "open"'),
-    Case("gate", 'title = { zh = "古树", en = "Old trees" }\nowner', 'title = { zh = "摄像机", en = "Old trees" }\nowner',
+    Case("gate", 'title = { zh = "古树", en = "Old trees" }', 'title = { zh = "摄像机", en = "Old trees" }',
          "speaks of '摄像'", at='class = "open"'),
-    Case("gate", 'en = "Height" } }', 'en = "Mobile phone" } }', "speaks of 'Mobile phone'", at='class = "open"'),
+    Case("gate", HEALTHY, HEALTHY.replace("Healthy", "Mobile phone"), "speaks of 'Mobile phone'", at='class = "open"'),
     # What the model itself refuses.
     Case("model", 'kind = "feature"', 'kind = "thing"', "kind: input should be 'feature'"),
     Case("model", 'class = "open"', 'class = "secret"', "class: input should be 'open'"),
