@@ -10,7 +10,7 @@ from fastapi.openapi.utils import get_openapi
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
 
-from api import basemaps, collections, health, indicators, items, landing, pages, problems, quarantine, tiles
+from api import basemaps, branches, collections, health, indicators, items, landing, pages, problems, quarantine, tiles
 from api.answers import EXPORT_TYPES
 from api.context import Context
 from api.facts import Facts
@@ -26,7 +26,7 @@ from twin.settings import settings
 
 __all__ = ["app_from_settings", "create_app"]
 
-_ROUTERS = (landing, collections, items, tiles, indicators, basemaps, quarantine, health)
+_ROUTERS = (landing, collections, items, tiles, indicators, branches, basemaps, quarantine, health)
 _PACKED_TYPES = (*DEFAULT_EXCLUDED_CONTENT_TYPES, EXPORT_TYPES["parquet"])
 _EXPOSED = ("Content-Crs", "ETag", "Link", "OGC-NumberMatched")
 

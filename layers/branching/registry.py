@@ -3,8 +3,10 @@
 import datetime as dt
 import re
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql as pg
 
 from twin.access import PUBLIC, Caller
 from twin.errors import Conflict, InvalidRequest, NotAllowed, NotFound
@@ -13,10 +15,13 @@ from twin.view import Branch
 __all__ = [
     "BRANCH_CHANNEL",
     "Listed",
+    "Logged",
     "State",
     "branches",
     "create",
     "discard",
+    "edits_of",
+    "edits_table",
     "find",
     "log_edit",
     "require_open",
@@ -54,7 +59,8 @@ edits_table = sa.Table(
     sa.Column("branch", sa.Integer(), nullable=False),
     sa.Column("made_at", sa.DateTime(timezone=True), nullable=False),
     sa.Column("author", sa.Text(), nullable=False),
-    sa.Column("edit", sa.JSON(), nullable=False),
+    sa.Column("dataset", sa.Text(), nullable=False),
+    sa.Column("edit", pg.JSONB(), nullable=False),
     schema="twin",
 )
 
@@ -165,10 +171,32 @@ def discard(connection: sa.Connection, branch: Listed, caller: Caller) -> Listed
     return set_state(connection, branch, "discarded", caller)
 
 
-def log_edit(connection: sa.Connection, branch: Listed, caller: Caller, at: dt.datetime, edit: object) -> None:
-    """Put what was done in a branch on record."""
-    row = {"branch": branch.number, "made_at": at, "author": caller.person, "edit": edit}
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """What somebody did to a dataset in a branch, as it was said."""
+
+    id: int
+    made_at: dt.datetime
+    author: str
+    dataset: str
+    edit: Any
+
+
+def log_edit(
+    connection: sa.Connection, branch: Listed, caller: Caller, at: dt.datetime, dataset: str, edit: object
+) -> None:
+    """Put what was done to a dataset in a branch on record."""
+    row = {"branch": branch.number, "made_at": at, "author": caller.person, "dataset": dataset, "edit": edit}
     connection.execute(edits_table.insert().values(row))
+
+
+def edits_of(connection: sa.Connection, branch: Listed, datasets: list[str], *, after: int, limit: int) -> list[Logged]:
+    """What was done in a branch to some datasets, in order, from an id on."""
+    c = edits_table.c
+    question = sa.select(c.id, c.made_at, c.author, c.dataset, c.edit).where(
+        c.branch == branch.number, c.dataset.in_(datasets), c.id > after
+    )
+    return [Logged(*row) for row in connection.execute(question.order_by(c.id).limit(limit))]
 
 
 def version_key(dataset: str, branch: Branch) -> str:

@@ -30,6 +30,7 @@ CREATE TABLE twin.branch_edits (
     branch   integer NOT NULL REFERENCES twin.branches,
     made_at  timestamptz NOT NULL,
     author   text NOT NULL,
+    dataset  text NOT NULL,
     edit     jsonb NOT NULL
 );
 COMMENT ON TABLE twin.branch_edits IS 'What was done in each branch, in order';

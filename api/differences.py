@@ -1,0 +1,66 @@
+"""Differences between two views as GeoJSON: what a branch changed, what became known between two moments."""
+
+from dataclasses import replace
+from typing import Any
+
+import orjson
+from fastapi import Request
+
+from api.answers import GEOJSON, link
+from api.context import Context
+from layers.contract import Contract
+from layers.diff import Difference, differences
+from layers.features import Writing
+from layers.grants import may_read, seen_by
+from layers.paging import Position, fingerprint
+from twin.access import Audience
+from twin.errors import NotFound
+from twin.view import View
+
+__all__ = ["difference_collection", "require_readable"]
+
+
+def require_readable(context: Context, audience: Audience, dataset: str) -> Contract:
+    """The contract of a dataset as the audience knows it. Raises NotFound for one that it may not read."""
+    contract = context.catalog.contracts.get(dataset)
+    if contract is None or not may_read(contract.data_class, contract, audience):
+        raise NotFound(f"no collection is called {dataset[:80]!r}.", remedy="See /collections.")
+    return seen_by(contract, audience)
+
+
+async def difference_collection(
+    request: Request,
+    context: Context,
+    contract: Contract,
+    views: tuple[View, View],
+    writing: Writing,
+    *,
+    limit: int,
+    offset: str | None,
+) -> dict[str, Any]:
+    """A page of the states that differ, as a FeatureCollection; the next page's link where there is one.
+
+    A feature is the state after (before, where it was removed); its properties say what changed, and hold the
+    properties and the geometry from before where those are other.
+    """
+    question = fingerprint(contract.id, *(replace(view, audience=Audience("public")) for view in views))
+    start = Position.read(offset, question).key if offset is not None else ()
+    async with context.database.reading(views[1].audience) as connection:
+        found = await differences(connection, contract, views, context.city, writing, limit=limit + 1, after=start)
+    links = [link(str(request.url), "self", GEOJSON)]
+    if len(found) > limit:
+        token = Position(question, found[limit - 1].key, None).token()
+        links.append(link(str(request.url.include_query_params(offset=token)), "next", GEOJSON))
+    page = [_feature(one) for one in found[:limit]]
+    return {"type": "FeatureCollection", "numberReturned": len(page), "links": links, "features": page}
+
+
+def _feature(one: Difference) -> dict[str, Any]:
+    shown = one.after or one.before or {}
+    before = one.before if one.after is not None else None
+    extra: dict[str, Any] = {"change": one.change}
+    if before is not None:
+        extra["before"] = before["properties"]
+        if orjson.dumps(before["geometry"]) != orjson.dumps(shown["geometry"]):
+            extra["geometry_before"] = before["geometry"]
+    return {**shown, **extra}
