@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from layers.branching import commands as branching
+
 __all__ = ["register"]
 
 
@@ -15,6 +17,7 @@ def register(app: typer.Typer) -> None:
     group.command("check")(check)
     group.command("apply")(apply_catalog)
     app.add_typer(group, name="catalog")
+    branching.register(app)
 
 
 def list_datasets(system: Annotated[str | None, typer.Option(help="only this system")] = None) -> None:

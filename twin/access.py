@@ -4,6 +4,7 @@ An audience is a PostgreSQL role. What a role may not see has no GRANT, so a mis
 """
 
 import datetime as dt
+import getpass
 import hashlib
 import re
 import secrets
@@ -23,6 +24,7 @@ __all__ = [
     "Grant",
     "department",
     "issue_token",
+    "on_this_machine",
     "read_token",
 ]
 
@@ -102,6 +104,11 @@ class Caller:
 
 
 NOBODY = Caller(PUBLIC)
+
+
+def on_this_machine() -> Caller:
+    """Who types a command: whoever may use the state folder is an administrator, under the name they log in with."""
+    return Caller(Audience("administrator"), f"cli:{getpass.getuser()}", address="local")
 
 
 def department(system: str) -> Audience:

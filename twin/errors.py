@@ -16,12 +16,14 @@ Every error says what happened, where, and what to do. Two markers say whether t
     │   ├── Conflict             it is not as the question takes for granted
     │   └── SetupError           the machine lacks something this needs
     └── Transient                the same input may pass later
-        └── DatabaseUnavailable  PostgreSQL does not answer
+        ├── DatabaseUnavailable  PostgreSQL does not answer
+        └── AuditUnavailable     what is done cannot be put on record, so it is not done
 
 The layers below the API know nothing of HTTP: `api/problems.py` maps this tree to status codes.
 """
 
 __all__ = [
+    "AuditUnavailable",
     "Conflict",
     "ContractError",
     "DatabaseUnavailable",
@@ -146,3 +148,9 @@ class DatabaseUnavailable(Transient):
     """PostgreSQL does not answer, or dropped the connection."""
 
     code = "database-unavailable"
+
+
+class AuditUnavailable(Transient):
+    """The audit log cannot be written: what would have to stand in it is refused."""
+
+    code = "audit-unavailable"

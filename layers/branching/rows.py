@@ -66,7 +66,8 @@ _MISSING = """
     union all
     select e._do, e.id from _edits e
     where e._do = 'add' and exists (
-        select from {own} o where o.branch = :branch and o.id = e.id and upper_inf(o.recorded) and not isempty(o.valid)
+        select from {own} o where o.branch = :branch and o.id = e.id and upper_inf(o.recorded)
+            and o.valid && tstzrange(e._start, e._end)
     )
 """
 _CLOSE = """
@@ -144,7 +145,11 @@ def _write(
     moment: dt.datetime,
 ) -> None:
     names = names_of(contract, city)
-    values = {"branch": branch.number, "moment": moment, "changes": orjson.dumps([_staged(one) for one in changes])}
+    values = {
+        "branch": branch.number,
+        "moment": moment,
+        "changes": orjson.dumps([_staged(one) for one in changes]).decode(),
+    }
 
     def run(statement: str) -> sa.CursorResult[Any]:
         used = {name: value for name, value in values.items() if f":{name}" in statement}
