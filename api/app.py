@@ -3,6 +3,7 @@
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
@@ -10,14 +11,29 @@ from fastapi.openapi.utils import get_openapi
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
 
-from api import basemaps, branches, collections, health, indicators, items, landing, pages, problems, quarantine, tiles
+from api import (
+    audit,
+    basemaps,
+    branches,
+    collections,
+    health,
+    indicators,
+    items,
+    landing,
+    pages,
+    problems,
+    quarantine,
+    tiles,
+)
 from api.answers import EXPORT_TYPES
+from api.auditing import AuditLog
 from api.context import Context
 from api.facts import Facts
 from api.middleware import Guard
 from api.rights import Rights
 from layers.catalog import Catalog, catalog
 from twin import __version__
+from twin.audit import HEAD_FILE
 from twin.city import City, city
 from twin.database import Database, connect
 from twin.keys import secret
@@ -26,20 +42,25 @@ from twin.settings import settings
 
 __all__ = ["app_from_settings", "create_app"]
 
-_ROUTERS = (landing, collections, items, tiles, indicators, branches, basemaps, quarantine, health)
+_ROUTERS = (landing, collections, items, tiles, indicators, branches, basemaps, quarantine, audit, health)
 _PACKED_TYPES = (*DEFAULT_EXCLUDED_CONTENT_TYPES, EXPORT_TYPES["parquet"])
 _EXPOSED = ("Content-Crs", "ETag", "Link", "OGC-NumberMatched")
 
 
 def create_app(
-    database: Database, contracts: Catalog, profile: City, token_secret: str, provider: Provider | None = None
+    database: Database,
+    contracts: Catalog,
+    profile: City,
+    token_secret: str,
+    provider: Provider | None = None,
+    head_file: Path | None = None,
 ) -> FastAPI:
     """The application over a database, a catalogue and a city.
 
     `token_secret` is what the twin's own tokens are signed with; `provider` an identity provider whose tokens are
-    taken too.
+    taken too; `head_file` keeps the head of the audit log outside the database.
     """
-    rights = Rights(database, contracts, profile)
+    rights, log = Rights(database, contracts, profile), AuditLog(database, head_file)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
@@ -48,7 +69,9 @@ def create_app(
 
     title = f"City Twin {profile.title.zh} {profile.title.en}"
     app = FastAPI(title=title, version=__version__, openapi_url=None, docs_url=None, redoc_url=None, lifespan=lifespan)
-    app.state.context = Context(database, contracts, profile, token_secret, Facts(database, profile), rights, provider)
+    app.state.context = Context(
+        database, contracts, profile, token_secret, Facts(database, profile), rights, log, provider
+    )
     problems.install(app)
     for module in _ROUTERS:
         app.include_router(module.router, responses=problems.RESPONSES)
@@ -99,4 +122,5 @@ _PROBLEM = {
 def app_from_settings() -> FastAPI:
     """The application of this process's settings."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    return create_app(connect(), catalog(), city(), secret(settings().home), provider_of(settings()))
+    home = settings().home
+    return create_app(connect(), catalog(), city(), secret(home), provider_of(settings()), home / HEAD_FILE)

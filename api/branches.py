@@ -9,7 +9,8 @@ from fastapi import APIRouter, Body, Depends, Query, Request, Response
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from api.answers import GEOJSON, json_response, link, url_of
-from api.context import Context, caller_of, context_of, readable, strict_parameters
+from api.auditing import AuditedRoute
+from api.context import Context, caller_of, context_of, indicator_of, readable, strict_parameters
 from api.differences import difference_collection, require_readable
 from layers.branching.edits import MOST_EDITS, edit, parse_edits, verbs
 from layers.branching.merging import Word, clashes, datasets_of, merge, propose, reopen
@@ -25,7 +26,7 @@ from twin.view import View
 
 __all__ = ["router"]
 
-router = APIRouter(tags=["Branches"], dependencies=[Depends(strict_parameters)])
+router = APIRouter(route_class=AuditedRoute, tags=["Branches"], dependencies=[Depends(strict_parameters)])
 
 _HEADERS = {"Cache-Control": "no-store", "Vary": "Authorization"}
 
@@ -140,7 +141,7 @@ async def read_difference(
     context = context_of(request)
     views = await _views(context, branch, caller)
     if collection is not None:
-        contract = require_readable(context, caller.audience, collection)
+        contract = require_readable(request, caller, collection)
         body = await difference_collection(request, context, contract, views, Writing(), limit=limit, offset=offset)
         return json_response(body, media_type=GEOJSON, headers=_HEADERS)
     with context.database.writing() as connection:
@@ -166,14 +167,12 @@ async def read_difference_cells(
     if (collection is None) == (indicator is None):
         raise InvalidRequest("name a collection or an indicator.", where="collection", remedy="One of the two.")
     if collection is not None:
-        contract = require_readable(context, caller.audience, collection)
+        contract = require_readable(request, caller, collection)
         async with context.database.reading(caller.audience) as connection:
             found = await difference_cells(connection, contract, views, context.city, resolution)
         cells = [{**asdict(one), "cell": f"{one.cell:x}"} for one in found]
         return json_response({"collection": contract.id, "resolution": resolution, "cells": cells}, headers=_HEADERS)
-    contract, wanted = context.catalog.indicator(indicator or "")
-    if not may_read(wanted.data_class or contract.data_class, contract, caller.audience):
-        context.catalog.indicator("")  # as absent as one that does not exist
+    contract, wanted = indicator_of(context, indicator or "", caller.audience)
     async with context.database.reading(caller.audience) as connection:
         table = await indicator_difference(connection, contract, wanted, views[1], context.city, resolution)
     columns = cell_to_text(table.cell), table.before.tolist(), table.after.tolist()

@@ -1,18 +1,19 @@
 """What every request needs: the database, the catalogue, who asks, and which city they look at."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Annotated
 
 from fastapi import Depends, Query, Request
 from fastapi.dependencies.models import Dependant
 
+from api.auditing import AuditLog, open_entry
 from api.facts import Facts
 from api.problems import Unidentified
 from api.rights import Rights
 from layers.catalog import Catalog
-from layers.contract import Contract
+from layers.contract import Contract, Indicator
 from layers.grants import may_read, seen_by
 from layers.tilecache import TileCache
 from twin.access import NOBODY, Audience, Caller, read_token
@@ -30,7 +31,9 @@ __all__ = [
     "caller_of",
     "context_of",
     "contract_of",
+    "indicator_of",
     "readable",
+    "readable_indicators",
     "strict_parameters",
     "view_of",
 ]
@@ -49,6 +52,7 @@ class Context:
     secret: str = field(repr=False)
     facts: Facts
     rights: Rights
+    audit: AuditLog
     provider: Provider | None = None
     tiles: TileCache = field(default_factory=TileCache)
 
@@ -125,22 +129,41 @@ def readable(context: Context, audience: Audience) -> list[Contract]:
     ]
 
 
-async def contract_of(
-    request: Request, collection: str, audience: Annotated[Audience, Depends(audience_of)]
-) -> Contract:
+def readable_indicators(context: Context, audience: Audience) -> Iterator[tuple[Contract, Indicator]]:
+    """The indicators that an audience may read, each with its contract as the audience knows it."""
+    for contract in context.catalog:
+        seen = seen_by(contract, audience)
+        for indicator in seen.indicators:
+            if may_read(indicator.data_class or contract.data_class, contract, audience):
+                yield seen, indicator
+
+
+def indicator_of(context: Context, name: str, audience: Audience) -> tuple[Contract, Indicator]:
+    """An indicator that the audience may read. Others are as absent as those that do not exist: raises NotFound."""
+    for contract, indicator in readable_indicators(context, audience):
+        if indicator.id == name:
+            return contract, indicator
+    raise NotFound(f"no indicator is called {name[:80]!r}.", remedy="See /indicators.")
+
+
+async def contract_of(request: Request, collection: str, caller: Annotated[Caller, Depends(caller_of)]) -> Contract:
     """The dataset of the path. One that the audience may not read is as absent as one that does not exist."""
     contract = context_of(request).catalog.contracts.get(collection)
-    if contract is None or not may_read(contract.data_class, contract, audience):
-        raise NotFound(f"no collection is called {collection[:80]!r}.", remedy="See /collections.")
-    return seen_by(contract, audience)
+    if contract is not None:
+        if may_read(contract.data_class, contract, caller.audience):
+            return seen_by(contract, caller.audience)
+        open_entry(request, contract, caller)
+    raise NotFound(f"no collection is called {collection[:80]!r}.", remedy="See /collections.")
 
 
 async def asked(
     request: Request,
     contract: Annotated[Contract, Depends(contract_of)],
+    caller: Annotated[Caller, Depends(caller_of)],
     view: Annotated[View, Depends(view_of)],
 ) -> Asked:
-    """The dataset of the path and the view of the parameters."""
+    """The dataset of the path and the view of the parameters: with it, records can be read."""
+    open_entry(request, contract, caller)
     return Asked(context_of(request), contract, view)
 
 

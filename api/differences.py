@@ -7,25 +7,28 @@ import orjson
 from fastapi import Request
 
 from api.answers import GEOJSON, link
-from api.context import Context
+from api.auditing import open_entry
+from api.context import Context, context_of
 from layers.contract import Contract
 from layers.diff import Difference, differences
 from layers.features import Writing
 from layers.grants import may_read, seen_by
 from layers.paging import Position, fingerprint
-from twin.access import Audience
+from twin.access import PUBLIC, Caller
 from twin.errors import NotFound
 from twin.view import View
 
 __all__ = ["difference_collection", "require_readable"]
 
 
-def require_readable(context: Context, audience: Audience, dataset: str) -> Contract:
-    """The contract of a dataset as the audience knows it. Raises NotFound for one that it may not read."""
-    contract = context.catalog.contracts.get(dataset)
-    if contract is None or not may_read(contract.data_class, contract, audience):
-        raise NotFound(f"no collection is called {dataset[:80]!r}.", remedy="See /collections.")
-    return seen_by(contract, audience)
+def require_readable(request: Request, caller: Caller, dataset: str) -> Contract:
+    """The contract of a dataset as the caller knows it, to read its records. Raises NotFound for one they may not."""
+    contract = context_of(request).catalog.contracts.get(dataset)
+    if contract is not None:
+        open_entry(request, contract, caller)
+        if may_read(contract.data_class, contract, caller.audience):
+            return seen_by(contract, caller.audience)
+    raise NotFound(f"no collection is called {dataset[:80]!r}.", remedy="See /collections.")
 
 
 async def difference_collection(
@@ -43,7 +46,7 @@ async def difference_collection(
     A feature is the state after (before, where it was removed); its properties say what changed, and hold the
     properties and the geometry from before where those are other.
     """
-    question = fingerprint(contract.id, *(replace(view, audience=Audience("public")) for view in views))
+    question = fingerprint(contract.id, *(replace(view, audience=PUBLIC) for view in views))
     start = Position.read(offset, question).key if offset is not None else ()
     async with context.database.reading(views[1].audience) as connection:
         found = await differences(connection, contract, views, context.city, writing, limit=limit + 1, after=start)

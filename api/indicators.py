@@ -6,19 +6,26 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from api.answers import EXPORT_TYPES, GEOJSON, chosen_format, json_response, link, url_of
-from api.context import Context, audience_of, context_of, strict_parameters, view_of
+from api.auditing import AuditedRoute, add_to_entry, open_entry
+from api.context import (
+    audience_of,
+    caller_of,
+    context_of,
+    indicator_of,
+    readable_indicators,
+    strict_parameters,
+    view_of,
+)
 from api.parameters import BboxCrsParameter, BboxParameter, parse_box, parse_crs
 from layers.cellfiles import explain, to_arrow, to_geojson, to_json
 from layers.cells import CellsQuery, cells
 from layers.contract import Contract, Indicator
-from layers.grants import may_read
-from twin.access import Audience
-from twin.errors import NotFound
+from twin.access import Audience, Caller
 from twin.view import View
 
 __all__ = ["router"]
 
-router = APIRouter(tags=["Indicators"], dependencies=[Depends(strict_parameters)])
+router = APIRouter(route_class=AuditedRoute, tags=["Indicators"], dependencies=[Depends(strict_parameters)])
 
 _FORMATS = {"json": "application/json", "geojson": GEOJSON, "arrow": EXPORT_TYPES["arrow"]}
 _WRITERS = {"json": to_json, "geojson": to_geojson, "arrow": to_arrow}
@@ -28,11 +35,7 @@ _HEADERS = {"Cache-Control": "no-cache", "Vary": "Authorization, Accept"}
 @router.get("/indicators", response_class=Response)
 async def read_indicators(request: Request, audience: Annotated[Audience, Depends(audience_of)]) -> Response:
     """The indicators that the audience may read."""
-    found = [
-        _indicator(request, contract, indicator)
-        for contract, indicator in context_of(request).catalog.indicators()
-        if may_read(indicator.data_class or contract.data_class, contract, audience)
-    ]
+    found = [_indicator(request, *one) for one in readable_indicators(context_of(request), audience)]
     links = [link(url_of(request, "/indicators"), "self")]
     return json_response({"links": links, "indicators": found}, headers=_HEADERS)
 
@@ -42,7 +45,7 @@ async def read_indicator(
     request: Request, indicator: str, audience: Annotated[Audience, Depends(audience_of)]
 ) -> Response:
     """One indicator."""
-    return json_response(_indicator(request, *_found(context_of(request), indicator, audience)), headers=_HEADERS)
+    return json_response(_indicator(request, *indicator_of(context_of(request), indicator, audience)), headers=_HEADERS)
 
 
 @router.get("/indicators/{indicator}/cells", response_class=Response)
@@ -56,7 +59,7 @@ async def read_cells(
 ) -> Response:
     """The cells of an indicator at a resolution; its own, the finest there is, when none is asked."""
     context = context_of(request)
-    contract, found = _found(context, indicator, view.audience)
+    contract, found = indicator_of(context, indicator, view.audience)
     box_crs = parse_crs(bbox_crs, context.city, "bbox-crs")
     box = parse_box(bbox, box_crs) if bbox is not None else None
     query = CellsQuery(found.resolution if resolution is None else resolution, box, view)
@@ -69,22 +72,21 @@ async def read_cells(
 
 @router.get("/indicators/{indicator}/cells/{cell}/explain", response_class=Response)
 async def read_explanation(
-    request: Request, indicator: str, cell: str, view: Annotated[View, Depends(view_of)]
+    request: Request,
+    indicator: str,
+    cell: str,
+    view: Annotated[View, Depends(view_of)],
+    caller: Annotated[Caller, Depends(caller_of)],
 ) -> Response:
     """Where a cell's number comes from: rule, parts, records, freshness."""
     context = context_of(request)
-    contract, found = _found(context, indicator, view.audience)
+    contract, found = indicator_of(context, indicator, view.audience)
     async with context.database.reading(view.audience) as connection:
         body = await explain(connection, contract, found, cell, view, context.city)
+    if body["records"] is not None:
+        open_entry(request, contract, caller)
+        add_to_entry(request, ids=tuple(body["records"]))
     return json_response(body, headers=_HEADERS)
-
-
-def _found(context: Context, name: str, audience: Audience) -> tuple[Contract, Indicator]:
-    """An indicator that the audience may read; others are as absent as those that do not exist."""
-    for contract, found in context.catalog.indicators():
-        if found.id == name and may_read(found.data_class or contract.data_class, contract, audience):
-            return contract, found
-    raise NotFound(f"no indicator is called {name[:80]!r}.", remedy="See /indicators.")
 
 
 def _indicator(request: Request, contract: Contract, found: Indicator) -> dict[str, Any]:

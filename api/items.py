@@ -1,12 +1,15 @@
 """`/collections/{id}/items`: the records (OGC API Features parts 1 to 3), also as files."""
 
 from collections.abc import AsyncIterator
+from dataclasses import astuple
 from typing import Annotated
 
+import orjson
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from api.answers import EXPORT_TYPES, GEOJSON, JSON, chosen_format, json_text, link, url_of
+from api.auditing import AuditedRoute, add_to_entry, is_on_record
 from api.context import Asked, asked, strict_parameters
 from api.parameters import CRS84, BboxCrsParameter, BboxParameter, CrsParameter, parse_box, parse_crs
 from layers.export import EXPORTS, MOST_EXPORTED, Export
@@ -17,7 +20,7 @@ from twin.errors import InvalidRequest, LimitExceeded
 
 __all__ = ["router"]
 
-router = APIRouter(tags=["Features"], dependencies=[Depends(strict_parameters)])
+router = APIRouter(route_class=AuditedRoute, tags=["Features"], dependencies=[Depends(strict_parameters)])
 
 _MOST_ITEMS = 10_000
 _DEFAULT_ITEMS = 100
@@ -78,6 +81,8 @@ async def read_items(
 ) -> Response:
     """The records of a collection, a page at a time, or with `f=csv|flatgeobuf|arrow|parquet` as a file."""
     word = chosen_format(request, _FORMATS)
+    if query.box is not None:
+        add_to_entry(request, box=astuple(query.box))
     if word != "json":
         return await _export(request, word, ask, query, writing)
     query = query.at_most(_MOST_ITEMS, _DEFAULT_ITEMS)
@@ -86,6 +91,8 @@ async def read_items(
         if ask.view.is_current and query.box is None and query.filter is None:
             matched = (await ask.context.facts.of(connection, [ask.contract], ask.view.audience))[ask.contract.id].count
         page = await items(connection, ask.contract, ask.view, ask.context.city, query, writing, matched=matched)
+    if is_on_record(request):
+        add_to_entry(request, ids=tuple(feature["id"] for feature in orjson.loads(page.features)))
     return Response(_feature_collection(request, page), media_type=GEOJSON, headers=_headers(request, page.next))
 
 

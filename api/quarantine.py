@@ -9,18 +9,19 @@ import sqlalchemy as sa
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from api.answers import json_response, link, url_of
-from api.context import Context, audience_of, context_of, strict_parameters
+from api.auditing import AuditedRoute, open_entry
+from api.context import Context, caller_of, context_of, strict_parameters
 from layers.contract import Contract
 from layers.grants import may_read
 from layers.inbox import quarantine_counts, quarantine_rows
 from layers.reasons import ADVICE, TEXTS, Reason
-from twin.access import Audience, department
+from twin.access import Audience, Caller, department
 from twin.database import refusals
 from twin.errors import NotAllowed, NotFound
 
 __all__ = ["router"]
 
-router = APIRouter(tags=["Operations"], dependencies=[Depends(strict_parameters)])
+router = APIRouter(route_class=AuditedRoute, tags=["Operations"], dependencies=[Depends(strict_parameters)])
 
 _MOST_ROWS = 1_000
 _HEADERS = {"Cache-Control": "no-store", "Vary": "Authorization"}
@@ -31,14 +32,15 @@ def _mends(audience: Audience, contract: Contract) -> bool:
     return audience.name == "administrator" or audience == department(contract.system)
 
 
-def _mender(audience: Annotated[Audience, Depends(audience_of)]) -> Audience:
+def _mender(caller: Annotated[Caller, Depends(caller_of)]) -> Caller:
+    audience = caller.audience
     if audience.name != "administrator" and audience.system is None:
         raise NotAllowed("the quarantine is for departments and administrators.", remedy="Send their token.")
-    return audience
+    return caller
 
 
 @router.get("/quarantine", response_class=Response)
-def read_quarantine(request: Request, audience: Annotated[Audience, Depends(_mender)]) -> Response:
+def read_quarantine(request: Request, caller: Annotated[Caller, Depends(_mender)]) -> Response:
     """How many records stand in quarantine, by dataset and reason; of a department its own."""
     context = context_of(request)
     with _owner(context) as connection:
@@ -51,7 +53,7 @@ def read_quarantine(request: Request, audience: Annotated[Audience, Depends(_men
             "links": [link(url_of(request, f"/quarantine/{count.dataset}", reason=count.reason), "items")],
         }
         for count in counts
-        if count.dataset in context.catalog.contracts and _mends(audience, context.catalog[count.dataset])
+        if count.dataset in context.catalog.contracts and _mends(caller.audience, context.catalog[count.dataset])
     ]
     return json_response({"links": [link(url_of(request, "/quarantine"), "self")], "counts": found}, headers=_HEADERS)
 
@@ -60,7 +62,7 @@ def read_quarantine(request: Request, audience: Annotated[Audience, Depends(_men
 def read_quarantined(
     request: Request,
     dataset: str,
-    audience: Annotated[Audience, Depends(_mender)],
+    caller: Annotated[Caller, Depends(_mender)],
     reason: Annotated[Reason | None, Query(description="only those refused for this reason")] = None,
     status: Annotated[Literal["open", "replayed", "dismissed"], Query()] = "open",
     after: Annotated[int, Query(ge=0, description="only those with a larger id")] = 0,
@@ -72,9 +74,11 @@ def read_quarantined(
     """
     context = context_of(request)
     contract = context.catalog.contracts.get(dataset)
-    if contract is None or not _mends(audience, contract):
+    if contract is None or not _mends(caller.audience, contract):
         raise NotFound(f"no dataset is called {dataset[:80]!r}.", remedy="See /quarantine.")
-    shown = may_read(contract.data_class, contract, audience)
+    shown = may_read(contract.data_class, contract, caller.audience)
+    if shown:
+        open_entry(request, contract, caller)
     with _owner(context) as connection:
         rows = quarantine_rows(connection, dataset, reason=reason, status=status, after=after, limit=limit)
     hidden: dict[str, Any] = {} if shown else {"record": None, "detail": None}

@@ -7,16 +7,17 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request, Response
 
 from api.answers import JSON, chosen_format, json_response, link, url_of
+from api.auditing import AuditedRoute, add_to_entry
 from api.context import Asked, asked, contract_of, strict_parameters
 from layers.contract import Contract
-from layers.tiles import tile
+from layers.tiles import MARGIN, tile
 from layers.tilesets import MATRIX_SET, MATRIX_SET_URI, MEDIA_TYPE, TILE_MATRIX_SET, TileAddress, tilejson, tileset
 from twin.access import PUBLIC
 from twin.errors import NotFound
 
 __all__ = ["router"]
 
-router = APIRouter(tags=["Tiles"], dependencies=[Depends(strict_parameters)])
+router = APIRouter(route_class=AuditedRoute, tags=["Tiles"], dependencies=[Depends(strict_parameters)])
 
 _TILEJSON = "application/vnd.mapbox.tilejson+json"
 _HEADERS = {"Cache-Control": "no-cache", "Vary": "Authorization"}
@@ -80,6 +81,7 @@ async def read_tile(
     _require_known(matrix_set)
     address = TileAddress.checked(z, x, y)
     context, contract, view = ask.context, ask.contract, ask.view
+    add_to_entry(request, box=address.box_deg(MARGIN))
     edition = await context.facts.edition(contract, view)
     shared = "public" if view.audience == PUBLIC else "private"
     headers = {

@@ -26,6 +26,8 @@ from layers.catalog import Catalog
 from layers.contract import Contract
 from layers.indicators import refresh
 from layers.places.fix import Site
+from twin.access import on_this_machine
+from twin.audit import Entry, append
 from twin.city import City
 from twin.database import Database
 from twin.progress import Task
@@ -171,6 +173,8 @@ class Loader:
                 revised=written.revised,
             )
             inbox.close_batch(connection, batch, counts)
+            said = {"batch": batch, "source": options.source, **asdict(counts)}
+            append(connection, [Entry("load", on_this_machine(), contract.id, detail=said)])
         loaded.add(counts, refused, judged.unknown_columns)
 
 

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from layers import audit_commands
 from layers.branching import commands as branching
 
 __all__ = ["register"]
@@ -18,6 +19,7 @@ def register(app: typer.Typer) -> None:
     group.command("apply")(apply_catalog)
     app.add_typer(group, name="catalog")
     branching.register(app)
+    audit_commands.register(app)
 
 
 def list_datasets(system: Annotated[str | None, typer.Option(help="only this system")] = None) -> None:
@@ -56,6 +58,8 @@ def apply_catalog(
     """Bring the database to the catalogue. What would lose data is refused."""
     from layers.catalog import catalog
     from layers.store import apply, plan
+    from twin.access import on_this_machine
+    from twin.audit import Entry, append
     from twin.city import city
     from twin.database import connect
 
@@ -64,6 +68,9 @@ def apply_catalog(
         database.migrate()
     with database.writing() as connection:
         changes = (plan if dry_run else apply)(connection, catalog(), city())
+        if not dry_run:
+            said = [str(change) for change in changes]
+            append(connection, [Entry("apply", on_this_machine(), detail={"changes": said})])
     for change in changes:
         typer.echo(str(change))
     typer.echo(f"{len(changes)} changes{' planned' if dry_run else ' applied'}")

@@ -17,7 +17,8 @@ from layers.catalog import Catalog
 from layers.contract import Contract
 from layers.grants import audiences_of, seen_by
 from layers.tables import BRANCHES_SUFFIX, branch_table, dataset_table, latest_table, open_rows
-from twin.access import FIXED_AUDIENCES, PUBLIC, Audience, department
+from twin.access import FIXED_AUDIENCES, PUBLIC, Audience, Caller, department
+from twin.audit import Entry, append
 from twin.city import City
 from twin.errors import InvalidRequest, NotFound
 from twin.roles import ensure_person
@@ -33,6 +34,8 @@ __all__ = [
     "revoke",
     "select_on_records",
     "tables_of",
+    "withdraw_tokens",
+    "withdrawn",
 ]
 
 GRANT_CHANNEL = "twin_grants"
@@ -79,7 +82,7 @@ class Granted:
         return Audience(self.audience.name, person=self.person)
 
 
-def give(connection: sa.Connection, catalog: Catalog, city: City, what: Granted, *, by: str) -> int:
+def give(connection: sa.Connection, catalog: Catalog, city: City, what: Granted, caller: Caller) -> int:
     """Write a grant and make it hold, in the transaction of `connection`; returns its number.
 
     Raises NotFound for a dataset or an area that does not exist, InvalidRequest for a grant to the public, without a
@@ -96,23 +99,31 @@ def give(connection: sa.Connection, catalog: Catalog, city: City, what: Granted,
         "area_name": what.area,
         "purpose": what.purpose.strip(),
         "until": what.until,
-        "granted_by": by,
+        "granted_by": caller.person,
         "fenced": True,
     }
     number = connection.execute(grants.insert().values(row).returning(grants.c.number)).scalar_one()
     _fence(connection, catalog, city, contract)
+    said = {"number": number, "to": what.audience.name, "person": what.person, "area": what.area}
+    detail = {**said, "purpose": what.purpose, "until": what.until.isoformat()}
+    append(connection, [Entry("grant", caller, contract.id, detail=detail)])
     return number
 
 
-def revoke(connection: sa.Connection, catalog: Catalog, city: City, number: int, *, by: str) -> str:
+def revoke(connection: sa.Connection, catalog: Catalog, city: City, number: int, caller: Caller) -> str:
     """End a grant now; returns the dataset. Raises NotFound when no grant of this number holds."""
     connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
-    ended = grants.update().where(grants.c.number == number, _HOLDS).values(revoked_by=by, revoked_at=sa.func.now())
+    ended = (
+        grants.update()
+        .where(grants.c.number == number, _HOLDS)
+        .values(revoked_by=caller.person, revoked_at=sa.func.now())
+    )
     dataset = connection.scalar(ended.returning(grants.c.dataset))
     if dataset is None:
         raise NotFound(f"no grant {number} holds.", remedy="See `twin grant list`.")
     if dataset in catalog.contracts:
         _fence(connection, catalog, city, catalog[dataset])
+    append(connection, [Entry("revoke", caller, dataset, detail={"number": number})])
     return dataset
 
 
@@ -247,14 +258,15 @@ def _policies(connection: sa.Connection, table: str, readers: Sequence[Audience]
         yield f"CREATE POLICY grant_{row.number} ON {table} FOR SELECT TO {role} USING ({until}{where})"
 
 
-def withdraw_tokens(connection: sa.Connection, person: str, *, by: str) -> None:
+def withdraw_tokens(connection: sa.Connection, person: str, caller: Caller) -> None:
     """Make all tokens of a person that were issued until now good no more."""
     statement = (
         "INSERT INTO twin.revoked_tokens (person, issued_before, revoked_by)"
         " VALUES (:person, date_trunc('second', now()) + interval '1 second', :by)"
         " ON CONFLICT (person) DO UPDATE SET issued_before = excluded.issued_before, revoked_by = excluded.revoked_by"
     )
-    connection.execute(sa.text(statement), {"person": person, "by": by})
+    connection.execute(sa.text(statement), {"person": person, "by": caller.person})
+    append(connection, [Entry("withdraw", caller, detail={"person": person})])
 
 
 def withdrawn(connection: sa.Connection) -> dict[str, dt.datetime]:

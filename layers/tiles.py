@@ -20,11 +20,13 @@ from layers.tilesets import TileAddress
 from twin.city import City
 from twin.view import View
 
-__all__ = ["MAX_TILE_BYTES", "tile"]
+__all__ = ["MARGIN", "MAX_TILE_BYTES", "tile"]
 
 MAX_TILE_BYTES = 500_000
 
 _EXTENT, _BUFFER = 4096, 64
+MARGIN = _BUFFER / _EXTENT
+"""How much of its width a tile shows beyond each edge."""
 _MERCATOR = 3857
 _FEW = 6_000
 """So many records are drawn whole, with all their fields."""
@@ -47,7 +49,7 @@ async def tile(connection: AsyncConnection, contract: Contract, view: View, city
     is the same in all tiles and at all times. Raises as `visible` does.
     """
     found = visible(contract, view, city)
-    box = sa.func.ST_MakeEnvelope(*address.box_deg(_BUFFER / _EXTENT), city.srid)
+    box = sa.func.ST_MakeEnvelope(*address.box_deg(MARGIN), city.srid)
     found = found.where(found.rows.c.geom.op("&&")(box))
     drawing = _Drawing(contract, address)
     number, drawn = (await connection.execute(drawing.whole(found))).one()

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 import sqlalchemy as sa
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from layers.branching.registry import Listed, log_edit, require_open
+from layers.branching.registry import Listed, log_edit, put_on_record, require_open
 from layers.branching.rows import Change, write_changes
 from layers.branching.values import checked_properties, checked_shape, key_of
 from layers.catalog import Catalog
@@ -143,6 +143,9 @@ def edit(
     for dataset, changes in waiting.items():
         at = write_changes(connection, catalog[dataset], city, branch, changes)
         log_edit(connection, branch, caller, at, dataset, [change.on_record() for change in changes])
+    for dataset in {one.dataset for one in done}:
+        number = sum(one.records for one in done if one.dataset == dataset)
+        put_on_record(connection, "edit", caller, branch, dataset, records=number)
     return done
 
 

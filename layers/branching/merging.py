@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import sqlalchemy as sa
 
-from layers.branching.registry import Listed, edits_table, require_open, set_state
+from layers.branching.registry import Listed, edits_table, put_on_record, require_open, set_state
 from layers.branching.rows import names_of
 from layers.catalog import Catalog
 from layers.contract import Contract
@@ -151,6 +151,8 @@ def merge(
         )
     merged = [_merge_dataset(connection, contract, city, branch, left[contract.id]) for contract in contracts]
     set_state(connection, branch, "merged", caller)
+    for one in merged:
+        put_on_record(connection, "merge", caller, branch, one.dataset, closed=one.closed, inserted=one.inserted)
     return merged
 
 

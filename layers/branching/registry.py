@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 
 from twin.access import PUBLIC, Caller
+from twin.audit import Action, Entry, append
 from twin.errors import Conflict, InvalidRequest, NotAllowed, NotFound
 from twin.view import Branch
 
@@ -24,12 +25,14 @@ __all__ = [
     "edits_table",
     "find",
     "log_edit",
+    "put_on_record",
     "require_open",
     "set_state",
     "version_key",
 ]
 
 BRANCH_CHANNEL = "twin_branches"
+_ACTIONS: dict[str, Action] = {"open": "reopen", "proposed": "propose", "merged": "merge", "discarded": "discard"}
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,59}")
 State = str
 """`open` (edits are welcome), `proposed` (waits for a second person), `merged`, `discarded`."""
@@ -130,9 +133,9 @@ def create(
         "starts_at": starts_at or now,
         "state": "open",
     }
-    row = connection.execute(table.insert().values(values).returning(*table.c)).one()
-    _tell(connection)
-    return Listed(*row)
+    listed = Listed(*connection.execute(table.insert().values(values).returning(*table.c)).one())
+    put_on_record(connection, "branch", caller, listed)
+    return listed
 
 
 def require_open(branch: Listed) -> None:
@@ -154,9 +157,9 @@ def set_state(connection: sa.Connection, branch: Listed, state: State, caller: C
         "discarded": closing,
     }[state]
     changed = table.update().where(table.c.number == branch.number).values(state=state, **values)
-    row = connection.execute(changed.returning(*table.c)).one()
-    _tell(connection)
-    return Listed(*row)
+    listed = Listed(*connection.execute(changed.returning(*table.c)).one())
+    put_on_record(connection, _ACTIONS[state], caller, listed)
+    return listed
 
 
 def discard(connection: sa.Connection, branch: Listed, caller: Caller) -> Listed:
@@ -204,5 +207,14 @@ def version_key(dataset: str, branch: Branch) -> str:
     return f"{dataset}@{branch.number}" if branch.number else dataset
 
 
-def _tell(connection: sa.Connection) -> None:
-    connection.execute(sa.select(sa.func.pg_notify(BRANCH_CHANNEL, "")))
+def put_on_record(
+    connection: sa.Connection,
+    action: Action,
+    caller: Caller,
+    branch: Listed,
+    dataset: str | None = None,
+    **detail: object,
+) -> None:
+    """Put in the audit log what was done to a branch, and tell the servers of it: the last act of a transaction."""
+    append(connection, [Entry(action, caller, dataset, detail={"branch": branch.name, **detail})])
+    connection.execute(sa.select(sa.func.pg_notify(BRANCH_CHANNEL, branch.name)))
