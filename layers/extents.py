@@ -22,5 +22,5 @@ def extent_of(connection: sa.Connection, contract: Contract, city: City, fid: st
     here = table.c.id == fid
     if contract.is_stream:
         here = sa.or_(table.c.subject == fid, sa.and_(table.c.subject.in_(subjects_of(fid)), here))
-    west, south, east, north = connection.execute(sa.select(*sides).where(here, all_rows(table))).one()
-    return None if west is None else (west, south, east, north)
+    row = connection.execute(sa.select(*sides).where(here, all_rows(table))).one()
+    return None if row[0] is None else (row[0], row[1], row[2], row[3])

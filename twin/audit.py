@@ -227,12 +227,13 @@ def verify(connection: Connection, kept_head: tuple[int, bytes] | None = None) -
     head = connection.execute(text("SELECT seq, hash, first_seq, before FROM twin.audit_head")).one()
     expected, before, fault = head.first_seq, bytes(head.before), None
     question = text(f"SELECT {_COLUMNS} FROM twin.audit WHERE seq <= :last ORDER BY seq")
-    for row in connection.execution_options(yield_per=_BATCH).execute(question, {"last": head.seq}):
-        found = Recorded(*row)
-        fault = _fault_of(found, expected, before, kept_head)
-        if fault is not None:
-            break
-        expected, before = expected + 1, bytes(found.hash)
+    with connection.execute(question.execution_options(yield_per=_BATCH), {"last": head.seq}) as rows:
+        for row in rows:
+            found = Recorded(*row)
+            fault = _fault_of(found, expected, before, kept_head)
+            if fault is not None:
+                break
+            expected, before = expected + 1, bytes(found.hash)
     last = expected - 1
     if fault is None and (last, before) != (head.seq, bytes(head.hash)):
         fault = f"the log ends at entry {last}, its head says {head.seq}: the end is missing"
@@ -271,7 +272,7 @@ def prune(connection: Connection, caller: Caller, older_than: dt.timedelta = KEP
             f"audit entries are kept for {KEPT.days} days, not {older_than.days}.", remedy="Choose a longer time."
         )
     connection.execute(_HEAD)
-    old = text("SELECT month::text FROM twin.audit_months() WHERE ends <= now() - CAST(:age AS interval)")
+    old = text("SELECT month FROM twin.audit_months() WHERE ends <= now() - CAST(:age AS interval)")
     months = list(connection.scalars(old, {"age": older_than}))
     for month in months:
         last = connection.execute(text(f"SELECT seq, hash FROM {month} ORDER BY seq DESC LIMIT 1")).one_or_none()

@@ -49,8 +49,8 @@ END $$;
 CREATE TRIGGER stands BEFORE UPDATE OR DELETE ON twin.audit FOR EACH ROW EXECUTE FUNCTION twin.audit_stands();
 CREATE TRIGGER stands_whole BEFORE TRUNCATE ON twin.audit FOR EACH STATEMENT EXECUTE FUNCTION twin.audit_stands();
 
-CREATE FUNCTION twin.audit_months() RETURNS TABLE (month regclass, ends timestamptz) LANGUAGE sql STABLE AS $$
-    SELECT inhrelid::regclass,
+CREATE FUNCTION twin.audit_months() RETURNS TABLE (month text, ends timestamptz) LANGUAGE sql STABLE AS $$
+    SELECT 'twin.' || c.relname,
         (regexp_match(pg_get_expr(c.relpartbound, c.oid), 'TO \\(''([^'']+)''\\)'))[1]::timestamptz
     FROM pg_inherits JOIN pg_class c ON c.oid = inhrelid WHERE inhparent = 'twin.audit'::regclass ORDER BY 2
 $$;
