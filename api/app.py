@@ -24,6 +24,7 @@ from api import (
     problems,
     quarantine,
     tiles,
+    within,
 )
 from api.answers import EXPORT_TYPES
 from api.auditing import AuditLog
@@ -42,7 +43,7 @@ from twin.settings import settings
 
 __all__ = ["app_from_settings", "create_app"]
 
-_ROUTERS = (landing, collections, items, tiles, indicators, branches, basemaps, quarantine, audit, health)
+_ROUTERS = (landing, collections, items, tiles, indicators, within, branches, basemaps, quarantine, audit, health)
 _PACKED_TYPES = (*DEFAULT_EXCLUDED_CONTENT_TYPES, EXPORT_TYPES["parquet"])
 _EXPOSED = ("Content-Crs", "ETag", "Link", "OGC-NumberMatched")
 

@@ -16,6 +16,7 @@ from ingest.bundle import bundled
 from ingest.codecs.records import ROW, ReadOptions, Records
 from ingest.coverages import store_coverage
 from ingest.judge import Judged, judge
+from ingest.private import Protection
 from ingest.reading import open_records
 from ingest.registers import Registers
 from ingest.rows import rows_of
@@ -31,6 +32,7 @@ from twin.audit import Entry, append
 from twin.city import City
 from twin.database import Database
 from twin.progress import Task
+from twin.pseudonyms import Pseudonyms
 
 __all__ = ["LoadOptions", "Loaded", "Loader"]
 
@@ -96,7 +98,8 @@ class Loader:
         contract = self.catalog[dataset]
         with bundled(path) as raw:
             with self.database.writing() as connection:
-                entry = inbox.receive_file(connection, self.home, dataset, raw, options.source)
+                sealed = contract.names_somebody
+                entry = inbox.receive_file(connection, self.home, dataset, raw, options.source, sealed=sealed)
             return self._read(contract, raw, entry, options, task=task)
 
     def replay(self, refused: list[inbox.Quarantined]) -> Loaded:
@@ -156,9 +159,10 @@ class Loader:
                 synthetic=options.synthetic,
                 options={"datum": options.datum, "reading": asdict(options.reading)},
             )
-            rows = rows_of(judged.frame, judged.placed, contract, self.city.srid)
+            private = Protection(contract, Pseudonyms(self.home, dt.datetime.now(dt.UTC)))
+            rows = rows_of(private.records(judged.frame), judged.placed, contract, self.city.srid)
             written = write(connection, contract, self.city, rows, batch, dt.datetime.now(dt.UTC))
-            refused = pl.concat([judged.refused, judged.conflicts(written)])
+            refused = private.refused(pl.concat([judged.refused, judged.conflicts(written)]))
             if contract.kind == "coverage":
                 if rows.height:
                     store_coverage(connection, contract, raw, self.city, options.reading.layer)

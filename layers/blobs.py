@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from twin.errors import SourceError
+from twin.keys import known_key, sealed_key
+from twin.sealing import seal, unseal
 
 __all__ = ["Kept", "keep", "opened"]
 
@@ -26,27 +28,39 @@ class Kept:
     blob: str | None
 
 
-def keep(home: Path, path: Path, *, in_memory_bytes: int) -> Kept:
+def keep(home: Path, path: Path, *, in_memory_bytes: int, key: str | None = None) -> Kept:
     """Copy a file below `<home>/inbox`, on disk when this returns; one of at most `in_memory_bytes` is only read.
 
-    Raises SourceError when it cannot be read.
+    With the name of a key, what is kept is sealed with it. Raises SourceError when the file cannot be read.
     """
+    if key is not None:
+        with tempfile.TemporaryDirectory(dir=_folder(home / "inbox"), prefix=".seal-") as temporary:
+            target = Path(temporary) / "sealed"
+            with _readable(path):
+                seal(path, target, sealed_key(home, key))
+            return keep(home, target, in_memory_bytes=in_memory_bytes)
+    with _readable(path), path.open("rb") as source:
+        start = source.read(in_memory_bytes + 1)
+        if len(start) <= in_memory_bytes:
+            return Kept(hashlib.sha256(start).digest(), len(start), start, None)
+        source.seek(0)
+        return _copied(source, _folder(home / "inbox"))
+
+
+@contextmanager
+def _readable(path: Path) -> Generator[None]:
     try:
-        with path.open("rb") as source:
-            start = source.read(in_memory_bytes + 1)
-            if len(start) <= in_memory_bytes:
-                return Kept(hashlib.sha256(start).digest(), len(start), start, None)
-            source.seek(0)
-            return _copied(source, _folder(home / "inbox"))
+        yield
     except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
         raise SourceError(f"the file cannot be read: {error.strerror}.", where=str(path)) from error
 
 
 @contextmanager
-def opened(home: Path, name: str, kept: Kept) -> Generator[Path]:
+def opened(home: Path, name: str, kept: Kept, *, key: str | None = None) -> Generator[Path]:
     """The kept bytes as a file called `name`, by which its format is known, while the block runs.
 
-    Raises SourceError when they are gone or not those that were kept.
+    Raises SourceError when they are gone or not those that were kept, and when they are sealed with a key that has been
+    destroyed.
     """
     folder = _folder(home / "inbox")
     with tempfile.TemporaryDirectory(dir=folder, prefix=".open-") as temporary:
@@ -63,7 +77,20 @@ def opened(home: Path, name: str, kept: Kept) -> Generator[Path]:
                 raise SourceError(
                     "its bytes are not those that arrived.", where=name, remedy="Restore the inbox from a backup."
                 )
-        yield path
+        if key is None:
+            yield path
+            return
+        known = known_key(home, key)
+        if known is None:
+            raise SourceError(
+                f"its key ({key}) was destroyed, as the time for which it may be kept is over.",
+                where=name,
+                remedy="Ask its department for the file.",
+            )
+        plain = Path(temporary) / "plain" / path.name
+        plain.parent.mkdir()
+        unseal(path, plain, known)
+        yield plain
 
 
 def _copied(source: BinaryIO, folder: Path) -> Kept:

@@ -21,7 +21,7 @@ from layers.contract import Contract, Indicator, seconds
 from layers.grants import is_limited, may_read
 from layers.indicators import PARTS, bucket_sql, counted, parent_sql, parts_of
 from layers.query import Box, Visible, branch_ids, visible
-from layers.tables import branch_table, dataset_table, indicator_table, open_rows
+from layers.tables import branch_table, dataset_table, open_rows, shown_table
 from twin.city import City
 from twin.errors import InvalidRequest, LimitExceeded, NotAllowed
 from twin.grid import cell_area_m2, cell_polygons, resolution_of
@@ -97,7 +97,8 @@ async def cells(
         raise _too_many((await connection.execute(total)).scalar_one(), query.resolution)
     cell = np.array([row[0] for row in rows], dtype=np.int64)
     chosen = np.ones(len(cell), dtype=np.bool_) if query.box is None else _meets(cell, query.box)
-    fits = chosen & (resolution_of(cell) == query.resolution)
+    # Of people, what is published for a coarser cell is shown as that cell: it is the best there is.
+    fits = chosen if contract.is_personal else chosen & (resolution_of(cell) == query.resolution)
     if np.count_nonzero(fits) > MOST_CELLS:
         raise _too_many(int(np.count_nonzero(fits)), query.resolution)
     kept = [row for row, fit in zip(rows, fits.tolist(), strict=True) if fit]
@@ -139,15 +140,15 @@ async def parts(
     The main city as known now has them kept in a table. Other views, and records that begin or end by themselves, are
     computed from their rows. Raises as `cells` does.
     """
-    table = indicator_table(indicator)
+    table = shown_table(contract, indicator)
     kept = sa.select(table.c.cell, *(table.c[part] for part in PARTS))
-    bucket = await _bucket(connection, indicator, view, city)
+    bucket = await _bucket(connection, contract, indicator, view, city)
     if indicator.window is not None:
         kept = kept.where(table.c.bucket == bucket)
     limited = is_limited(contract, view.audience)
     as_kept = view.known_at is None and (view.valid_at is None or indicator.window is not None)
-    if as_kept and not limited and not _moves(contract, view):
-        if view.branch == MAIN or contract.is_stream or contract.kind == "coverage":
+    if as_kept and (contract.is_personal or (not limited and not _moves(contract, view))):
+        if view.branch == MAIN or contract.is_stream or contract.is_personal or contract.kind == "coverage":
             return bucket, kept.subquery("parts")
         _require_rows(contract, indicator, view)
         return bucket, _over_kept(kept.subquery("kept"), contract, indicator, view, city)
@@ -196,7 +197,9 @@ def _moves(contract: Contract, view: View) -> bool:
     return begins_or_ends and contract.kind != "coverage" and may_read(contract.data_class, contract, view.audience)
 
 
-async def _bucket(connection: AsyncConnection, indicator: Indicator, view: View, city: City) -> dt.datetime | None:
+async def _bucket(
+    connection: AsyncConnection, contract: Contract, indicator: Indicator, view: View, city: City
+) -> dt.datetime | None:
     """The start of the window that a view asks for; None for an indicator without windows, or while none is over."""
     if view.valid_at is not None and not view.valid_at.is_instant:
         raise InvalidRequest(f"{indicator.id} has a value for a moment, not for an interval.", remedy="Ask for one.")
@@ -205,7 +208,7 @@ async def _bucket(connection: AsyncConnection, indicator: Indicator, view: View,
     window = dt.timedelta(seconds=seconds(indicator.window))
     moment = view.valid_at.start if view.valid_at else None
     if moment is None and view.known_at is None:
-        bucket = indicator_table(indicator).c.bucket
+        bucket = shown_table(contract, indicator).c.bucket
         newest = sa.select(sa.func.max(bucket)).where(bucket <= dt.datetime.now(dt.UTC) - window)
         return (await connection.execute(newest)).scalar()
     at = sa.literal(moment or (view.known_at or dt.datetime.now(dt.UTC)) - window, sa.DateTime(timezone=True))
@@ -223,7 +226,7 @@ async def behind(
     connection: AsyncConnection, contract: Contract, indicator: Indicator, query: CellsQuery, city: City
 ) -> Visible:
     """The rows behind the cells of an indicator: those that were counted for them."""
-    bucket = await _bucket(connection, indicator, query.view, city)
+    bucket = await _bucket(connection, contract, indicator, query.view, city)
     if bucket is not None:
         rows = _in_window(contract, indicator, query.view, city, bucket)
     elif indicator.window is not None:

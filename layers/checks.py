@@ -173,6 +173,43 @@ def _protection(raw: Raw) -> Iterator[Fault]:
             yield ("readers", position), "the public reads what has class = open; nothing else"
 
 
+_NAMES_SOMEBODY = re.compile(r"(^|_)(phone|mobile|mac|id_card|id_number|plate|licence_plate|contact_name)(_|$)")
+
+
+def _private(raw: Raw) -> Iterator[Fault]:
+    for name, spec in _table(raw, "fields").items():
+        if not isinstance(spec, dict):
+            continue
+        if "private" in spec and raw.get("class") == "open":
+            yield ("fields", name, "private"), "open data identifies nobody: close the dataset or leave the field out"
+        if "private" in spec and spec.get("type") != "string":
+            yield ("fields", name, "private"), "what identifies somebody is kept as a text (a mask or a pseudonym)"
+        if "private" not in spec and _NAMES_SOMEBODY.search(name):
+            yield ("fields", name), f"{name!r} looks as if it named somebody: say `private = ...`, or rename it"
+
+
+def _people(raw: Raw) -> Iterator[Fault]:
+    personal, fields = raw.get("class") == "personal", _table(raw, "fields")
+    people = raw.get("people")
+    if people is not None and (not personal or _table(fields, str(people)).get("type") != "integer"):
+        yield ("people",), "people names an integer field of personal data"
+    for position, indicator in enumerate(_tables(raw, "indicators")) if personal else ():
+        try:
+            measure = Measure.parse(str(indicator.get("measure")))
+        except ValueError:
+            continue
+        if measure.how in {"min", "max"}:
+            yield (
+                ("indicators", position, "measure"),
+                "the smallest or largest value is one person's: count, add or average",
+            )
+        elif people is not None and _table(fields, str(measure.field)).get("type") != "integer":
+            yield (
+                ("indicators", position, "measure"),
+                "where records are groups, numbers are sums of people: sum(a field)",
+            )
+
+
 def _closed_fields(raw: Raw) -> Iterator[Fault]:
     """A field with a class of its own is not there for some: nothing that all need may hang on it."""
     needed = {*_texts(raw.get("key")), *(value for value in _table(raw, "time").values() if isinstance(value, str))}
@@ -244,6 +281,8 @@ RULES: tuple[Callable[[Raw], Iterator[Fault]], ...] = (
     _indicator_names,
     _measures,
     _protection,
+    _private,
+    _people,
     _closed_fields,
     _edits,
     _sources,

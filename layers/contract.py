@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from twin.city import Title
+from twin.pseudonyms import PrivateKind
 
 __all__ = [
     "Contract",
@@ -78,6 +79,9 @@ class FieldSpec(_Part):
     pattern: str | None = None
     max_length: int = Field(default=1000, ge=1)
     aliases: tuple[str, ...] = Field(default=(), description="other column headings that mean this field")
+    private: PrivateKind | None = Field(
+        default=None, description="what it identifies a person or device by; the value itself is never stored"
+    )
     data_class: DataClass | None = Field(
         default=None, alias="class", description="who may read this field, where that is not everyone who may the rest"
     )
@@ -285,6 +289,9 @@ class Contract(_Part):
     purpose: str | None = None
     basis: str | None = None
     retention: Duration | None = None
+    people: Identifier | None = Field(
+        default=None, description="of personal data: the field that says how many persons a record stands for"
+    )
     sensitive: Literal["cameras", "hazards", "devices", "persons", "vehicles", "guards", "utilities"] | None = Field(
         default=None, description="what it shows that no public map may"
     )
@@ -322,6 +329,16 @@ class Contract(_Part):
     def name(self) -> str:
         """The dataset's name within its system."""
         return self.id.split(".")[1]
+
+    @property
+    def is_personal(self) -> bool:
+        """Whether its numbers leave the twin only through `twin.privacy`."""
+        return self.data_class == "personal"
+
+    @property
+    def names_somebody(self) -> bool:
+        """Whether what arrives of it may name a person or device, so that it is kept sealed."""
+        return self.is_personal or any(spec.private is not None for spec in self.fields.values())
 
     @property
     def is_stream(self) -> bool:

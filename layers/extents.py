@@ -22,5 +22,6 @@ def extent_of(connection: sa.Connection, contract: Contract, city: City, fid: st
     here = table.c.id == fid
     if contract.is_stream:
         here = sa.or_(table.c.subject == fid, sa.and_(table.c.subject.in_(subjects_of(fid)), here))
-    row = connection.execute(sa.select(*sides).where(here, all_rows(table))).one()
-    return None if row[0] is None else (row[0], row[1], row[2], row[3])
+    found: list[float | None] = list(connection.execute(sa.select(*sides).where(here, all_rows(table))).one())
+    west, south, east, north = (edge for edge in found if edge is not None) if None not in found else (0.0,) * 4
+    return None if None in found else (west, south, east, north)

@@ -16,7 +16,7 @@ from geoalchemy2 import Geometry
 from layers.catalog import Catalog
 from layers.contract import Contract
 from layers.grants import audiences_of, seen_by
-from layers.tables import BRANCHES_SUFFIX, branch_table, dataset_table, latest_table, open_rows
+from layers.tables import BRANCHES_SUFFIX, branch_table, dataset_table, latest_table, open_rows, shown_table
 from twin.access import FIXED_AUDIENCES, PUBLIC, Audience, Caller, department
 from twin.audit import Entry, append
 from twin.city import City
@@ -230,7 +230,7 @@ def _privileges(
 ) -> Iterator[str]:
     """GRANTs of the holders; whoever may see the whole dataset (`True`) may read its numbers too."""
     tables = [table.fullname for table in tables_of(contract, city)]
-    numbers = [f'indicators."{indicator.id}"' for indicator in contract.indicators]
+    numbers = [f'indicators."{shown_table(contract, indicator).name}"' for indicator in contract.indicators]
     for audience in (ended | holders.keys()) - set(readers):
         yield f"REVOKE SELECT ON {', '.join([*tables, *numbers])} FROM {audience.role}"
     for audience, everywhere in holders.items():

@@ -24,6 +24,7 @@ from twin.errors import NotFound
 
 __all__ = [
     "REFUSED",
+    "SEALS",
     "Counts",
     "Flow",
     "QuarantineCount",
@@ -55,6 +56,9 @@ REFUSED = {
 """Columns of a frame of records for the quarantine: number in the source (null: none), the step that refused it, why
 (`layers.reasons.Reason`), which field and value in words, and the record as JSON text (null: it cannot be read)."""
 
+SEALS = "inbox"
+"""The keys of sealed arrivals are called `inbox-<day>`."""
+
 _MOMENT = sa.DateTime(timezone=True)
 _IN_ROW_BYTES = 256 * 1024
 _NUL, _NUL_IN_JSON = re.compile("()\0"), re.compile(r"(\\\\)|\\u0000")  # an escaped backslash before u0000 is none
@@ -74,8 +78,9 @@ inbox = sa.Table(
     sa.Column("received_at", _MOMENT, nullable=False, server_default=sa.func.now()),
     sa.Column("raw", pg.BYTEA()),
     sa.Column("blob", sa.Text()),
+    sa.Column("sealed", sa.Text()),
 )
-"""One row an arrival: its bytes in `raw`, or in the file that `blob` names."""
+"""One row an arrival: its bytes in `raw`, or in the file that `blob` names; `sealed` names the key they need."""
 
 batches = sa.Table(
     "batches",
@@ -174,12 +179,16 @@ class Quarantined:
     created_at: dt.datetime
 
 
-def receive_file(connection: sa.Connection, home: Path, dataset: str, path: Path, source: str) -> int:
+def receive_file(
+    connection: sa.Connection, home: Path, dataset: str, path: Path, source: str, *, sealed: bool = False
+) -> int:
     """Keep the bytes of a file, safely on disk before the transaction commits. Returns the id of the inbox entry.
 
-    The same bytes for the same dataset are the same entry. Raises SourceError when the file cannot be read.
+    The same bytes for the same dataset are the same entry. `sealed`: they can be read with the key of the day only,
+    which retention destroys. Raises SourceError when the file cannot be read.
     """
-    kept = blobs.keep(home, path, in_memory_bytes=_IN_ROW_BYTES)
+    key = f"{SEALS}-{dt.datetime.now(dt.UTC):%Y%m%d}" if sealed else None
+    kept = blobs.keep(home, path, in_memory_bytes=_IN_ROW_BYTES, key=key)
     same = sa.select(inbox.c.id).where(inbox.c.sha256 == kept.sha256, inbox.c.dataset == dataset)
     known = connection.scalar(same.order_by(inbox.c.id).limit(1))
     if known is not None:
@@ -189,6 +198,7 @@ def receive_file(connection: sa.Connection, home: Path, dataset: str, path: Path
         "source": source,
         "name": path.name,
         "media": mimetypes.guess_type(path.name)[0] or "application/octet-stream",
+        "sealed": key,
         **asdict(kept),
     }
     return int(connection.execute(sa.insert(inbox).values(values).returning(inbox.c.id)).scalar_one())
@@ -203,7 +213,9 @@ def stored_file(connection: sa.Connection, home: Path, entry: int) -> tuple[str,
     row = connection.execute(sa.select(inbox).where(inbox.c.id == entry)).one_or_none()
     if row is None:
         raise NotFound(f"the inbox has no entry {entry}.", remedy="See `twin quarantine list`.")
-    return row.dataset, blobs.opened(home, row.name, blobs.Kept(row.sha256, row.size, row.raw, row.blob))
+    return row.dataset, blobs.opened(
+        home, row.name, blobs.Kept(row.sha256, row.size, row.raw, row.blob), key=row.sealed
+    )
 
 
 def open_batch(

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from layers.contract import Contract, Indicator, seconds
 from layers.copying import copy_rows
+from layers.published import publish
 from layers.tables import dataset_table, indicator_table, latest_table, open_rows
 from twin.city import City
 
@@ -142,6 +143,8 @@ def refresh(
             shown = shown.where(*_touched(connection, rows, indicator, city, dirty))
         parts = parts_of(shown.subquery("shown"), contract, indicator, city)
         connection.execute(table.insert().from_select(["cell", "bucket", *PARTS], parts))
+        if contract.is_personal:
+            publish(connection, contract, indicator, city, sa.select(_TOUCHED.c.bucket) if dirty is not None else None)
 
 
 def write_parts(connection: sa.Connection, indicator: Indicator, parts: pl.DataFrame) -> None:

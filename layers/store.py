@@ -13,7 +13,7 @@ from layers.catalog import Catalog
 from layers.contract import Contract
 from layers.granting import all_audiences, restore, select_on_records, tables_of
 from layers.grants import audiences_of
-from layers.tables import indicator_table
+from layers.tables import indicator_table, shown_table
 from twin.access import Audience
 from twin.city import City
 from twin.database import ensure_roles
@@ -73,8 +73,9 @@ def apply(connection: sa.Connection, catalog: Catalog, city: City) -> list[Chang
         for table in tables_of(contract, city):
             _bring(connection, table, stored.get(table.fullname, {}), indexes)
         for indicator in contract.indicators:
-            if f"indicators.{indicator.id}" not in stored:
-                indicator_table(indicator).create(connection)
+            for table in {indicator_table(indicator), shown_table(contract, indicator)}:
+                if table.fullname not in stored:
+                    table.create(connection)
     _grant(connection, catalog, city)
     _remember(connection, catalog)
     return changes
@@ -165,7 +166,9 @@ def _grant(connection: sa.Connection, catalog: Catalog, city: City) -> None:
             statements += select_on_records(contract, city, audience)
         for indicator in contract.indicators:
             allowed = audiences_of(indicator.data_class or contract.data_class, contract, everyone)
-            statements += _each("grant select on {} to {}", [f'indicators."{indicator.id}"'], allowed)
+            statements += _each(
+                "grant select on {} to {}", [f'indicators."{shown_table(contract, indicator).name}"'], allowed
+            )
     # One round trip for all of them.
     connection.exec_driver_sql("; ".join(statements))
     restore(connection, catalog, city)

@@ -27,7 +27,9 @@ __all__ = [
     "latest_table",
     "open_rows",
     "partition_name",
+    "published_table",
     "quoted",
+    "shown_table",
 ]
 
 LATEST_SUFFIX = "__latest"
@@ -181,14 +183,32 @@ def partition_name(contract: Contract, day: str) -> str:
     return f"{contract.name}__{day}"
 
 
+PUBLISHED_SUFFIX = "__published"
+
+
+def shown_table(contract: Contract, indicator: Indicator) -> sa.Table:
+    """The parts of an indicator as readers see them: of personal data what `layers.published` makes of them."""
+    return published_table(indicator) if contract.is_personal else indicator_table(indicator)
+
+
+@cache
+def published_table(indicator: Indicator) -> sa.Table:
+    """The published numbers of an indicator over personal data: cells of mixed size, none within another."""
+    return _parts_table(indicator, PUBLISHED_SUFFIX)
+
+
 @cache
 def indicator_table(indicator: Indicator) -> sa.Table:
     """The additive parts of an indicator: (cell, bucket) -> count, sum, smallest, largest, sum of squares.
 
     Sums are `numeric`: exact whatever the order, so parents equal the sum of their children to the last digit.
     """
+    return _parts_table(indicator, "")
+
+
+def _parts_table(indicator: Indicator, suffix: str) -> sa.Table:
     return sa.Table(
-        indicator.id,
+        indicator.id + suffix,
         sa.MetaData(),
         sa.Column("cell", sa.BigInteger(), nullable=False),
         sa.Column("bucket", sa.DateTime(timezone=True), nullable=False),
@@ -197,7 +217,7 @@ def indicator_table(indicator: Indicator) -> sa.Table:
         sa.Column("smallest", sa.Double()),
         sa.Column("largest", sa.Double()),
         sa.Column("squares", sa.Numeric()),
-        sa.PrimaryKeyConstraint("bucket", "cell", name=f"{indicator.id}_pkey"),
+        sa.PrimaryKeyConstraint("bucket", "cell", name=f"{indicator.id}{suffix}_pkey"),
         schema="indicators",
         comment=indicator.title.en,
     )

@@ -11,10 +11,12 @@ from pathlib import Path
 
 from twin.access import Audience, issue_token
 
-__all__ = ["secret", "write_private", "write_tokens"]
+__all__ = ["forget_keys", "known_key", "sealed_key", "secret", "write_private", "write_tokens"]
 
 _SECRET_BYTES = 48
 _DEMO = "demo"
+_KEYS = "keys"
+_KEY_BYTES = 32
 
 
 def secret(home: Path) -> str:
@@ -28,6 +30,36 @@ def secret(home: Path) -> str:
             path.hardlink_to(draft)
         draft.unlink()
     return path.read_text(encoding="ascii")
+
+
+def sealed_key(home: Path, name: str) -> bytes:
+    """The key `name` of the twin in `home` (32 bytes): made once, in a file of its own that can be destroyed."""
+    path = home / _KEYS / name
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        draft = _draft(path.parent, secrets.token_hex(_KEY_BYTES))
+        with contextlib.suppress(FileExistsError):
+            path.hardlink_to(draft)
+        draft.unlink()
+    return bytes.fromhex(path.read_text(encoding="ascii"))
+
+
+def known_key(home: Path, name: str) -> bytes | None:
+    """The key `name`; None when it never was or has been destroyed."""
+    try:
+        return bytes.fromhex((home / _KEYS / name).read_text(encoding="ascii"))
+    except FileNotFoundError:
+        return None
+
+
+def forget_keys(home: Path, prefix: str, before: dt.date) -> list[str]:
+    """Destroy the keys `<prefix>-<YYYYMMDD>` of days before a day: what they hide stays hidden. Returns their names."""
+    gone: list[str] = []
+    for path in sorted((home / _KEYS).glob(f"{prefix}-????????")):
+        if path.name.removeprefix(f"{prefix}-") < f"{before:%Y%m%d}":
+            path.unlink()
+            gone.append(path.name)
+    return gone
 
 
 def write_private(path: Path, text: str) -> None:

@@ -130,7 +130,8 @@ FORGERIES = {
     "detail": 'UPDATE twin.audit SET detail = detail || \'{"query": ""}\' WHERE seq = :k',
     "hash": "UPDATE twin.audit SET hash = sha256('x') WHERE seq = :k",
     "removed": "DELETE FROM twin.audit WHERE seq = :k",
-    "swapped": "ALTER TABLE twin.audit DROP CONSTRAINT audit_pkey; UPDATE twin.audit SET seq = CASE seq WHEN :k THEN :k + 1 ELSE :k END WHERE seq IN (:k, :k + 1)",
+    "swapped": "ALTER TABLE twin.audit DROP CONSTRAINT audit_pkey;"
+    " UPDATE twin.audit SET seq = CASE seq WHEN :k THEN :k + 1 ELSE :k END WHERE seq IN (:k, :k + 1)",
     "cut": "DELETE FROM twin.audit WHERE seq >= :k",
     "cut with its head": "DELETE FROM twin.audit WHERE seq >= :k",
 }
