@@ -15,7 +15,9 @@ from api import (
     audit,
     basemaps,
     branches,
+    changes,
     collections,
+    grants,
     health,
     indicators,
     items,
@@ -43,9 +45,23 @@ from twin.settings import settings
 
 __all__ = ["app_from_settings", "create_app"]
 
-_ROUTERS = (landing, collections, items, tiles, indicators, within, branches, basemaps, quarantine, audit, health)
+_ROUTERS = (
+    landing,
+    collections,
+    changes,
+    items,
+    tiles,
+    indicators,
+    within,
+    branches,
+    basemaps,
+    quarantine,
+    grants,
+    audit,
+    health,
+)
 _PACKED_TYPES = (*DEFAULT_EXCLUDED_CONTENT_TYPES, EXPORT_TYPES["parquet"])
-_EXPOSED = ("Content-Crs", "ETag", "Link", "OGC-NumberMatched")
+_EXPOSED = ("Content-Crs", "ETag", "Link", "Memento-Datetime", "OGC-NumberMatched")
 
 
 def create_app(

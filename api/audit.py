@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import AwareDatetime
 
 from api.answers import json_response, link
-from api.auditing import AuditedRoute
+from api.auditing import ViewRoute
 from api.context import caller_of, context_of, strict_parameters
 from layers.extents import extent_of
 from twin.access import Caller
@@ -16,7 +16,7 @@ from twin.errors import NotAllowed
 
 __all__ = ["router"]
 
-router = APIRouter(route_class=AuditedRoute, tags=["Operations"], dependencies=[Depends(strict_parameters)])
+router = APIRouter(route_class=ViewRoute, tags=["Operations"], dependencies=[Depends(strict_parameters)])
 
 _HEADERS = {"Cache-Control": "no-store", "Vary": "Authorization"}
 

@@ -1,7 +1,7 @@
 """Puts what is read of protected data on record before the answer leaves; without a record there is no answer.
 
 A door opens an entry as soon as it knows which dataset is asked (`open_entry`; `api.context.contract_of` does it for
-all of them); it may add what it learns (records, area). `AuditedRoute` closes it: granted, refused or failed.
+all of them); it may add what it learns (records, area). `ViewRoute` closes it: granted, refused or failed.
 """
 
 import asyncio
@@ -14,14 +14,16 @@ import orjson
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
+from api.memento import add_memento
 from layers.contract import Contract
 from twin.access import PUBLIC, Caller
 from twin.audit import Box, Entry, Result, append, kept_head
 from twin.database import Database
 from twin.errors import AuditUnavailable, NotAllowed, NotFound, TwinError
 from twin.keys import write_private
+from twin.view import View
 
-__all__ = ["PROTECTED", "AuditLog", "AuditedRoute", "add_to_entry", "is_on_record", "open_entry"]
+__all__ = ["PROTECTED", "AuditLog", "ViewRoute", "add_to_entry", "is_on_record", "open_entry"]
 
 PROTECTED = frozenset({"personal", "security"})
 """Classes of data whose every read is put on record."""
@@ -100,8 +102,12 @@ def is_on_record(request: Request) -> bool:
     return getattr(request.state, "audit", None) is not None
 
 
-class AuditedRoute(APIRoute):
-    """A route whose reads of protected data stand in the audit log before the answer leaves."""
+class ViewRoute(APIRoute):
+    """A route that looks at the city through a View.
+
+    Its reads of protected data stand in the audit log before the answer leaves, and it travels in time by Memento's
+    headers.
+    """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """The handler, with the record closed behind it."""
@@ -117,6 +123,9 @@ class AuditedRoute(APIRoute):
                 raise
             if is_on_record(request):
                 await _close(request, "granted")
+            view: View | None = getattr(request.state, "view", None)
+            if view is not None and request.method == "GET":
+                add_memento(request, answer, view)
             return answer
 
         return audited

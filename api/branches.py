@@ -9,7 +9,7 @@ from fastapi import APIRouter, Body, Depends, Query, Request, Response
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from api.answers import GEOJSON, json_response, link, url_of
-from api.auditing import AuditedRoute
+from api.auditing import ViewRoute
 from api.context import Context, caller_of, context_of, indicator_of, readable, strict_parameters
 from api.differences import difference_collection, require_readable
 from layers.branching.edits import MOST_EDITS, edit, parse_edits, verbs
@@ -26,7 +26,7 @@ from twin.view import View
 
 __all__ = ["router"]
 
-router = APIRouter(route_class=AuditedRoute, tags=["Branches"], dependencies=[Depends(strict_parameters)])
+router = APIRouter(route_class=ViewRoute, tags=["Branches"], dependencies=[Depends(strict_parameters)])
 
 _HEADERS = {"Cache-Control": "no-store", "Vary": "Authorization"}
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request, Response
 
 from api.answers import EXPORT_TYPES, GEOJSON, json_response, language, link, url_of
-from api.auditing import AuditedRoute
+from api.auditing import ViewRoute
 from api.context import Context, audience_of, context_of, contract_of, readable, strict_parameters
 from api.facts import Fact
 from api.parameters import CRS84, crs_list, storage_crs
@@ -16,7 +16,7 @@ from twin.access import Audience
 
 __all__ = ["router"]
 
-router = APIRouter(route_class=AuditedRoute, tags=["Collections"], dependencies=[Depends(strict_parameters)])
+router = APIRouter(route_class=ViewRoute, tags=["Collections"], dependencies=[Depends(strict_parameters)])
 
 _HEADERS = {"Cache-Control": "no-cache", "Vary": "Authorization, Accept-Language"}
 _QUERYABLES = "http://www.opengis.net/def/rel/ogc/1.0/queryables"

@@ -10,6 +10,7 @@ from fastapi.dependencies.models import Dependant
 
 from api.auditing import AuditLog, open_entry
 from api.facts import Facts
+from api.memento import accepted_datetime
 from api.problems import Unidentified
 from api.rights import Rights
 from layers.catalog import Catalog
@@ -105,12 +106,14 @@ async def view_of(
     branch: Annotated[str, Query(max_length=60, description="a what-if; main is the city as it is")] = MAIN.name,
 ) -> View:
     """The View that a request asks for."""
-    return View(
+    view = View(
         valid_at=Span.parse(datetime) if datetime is not None else None,
-        known_at=parse_moment(known_at) if known_at is not None else None,
+        known_at=parse_moment(known_at) if known_at is not None else accepted_datetime(request),
         branch=await context_of(request).rights.branch(branch, audience),
         audience=audience,
     )
+    request.state.view = view
+    return view
 
 
 @dataclass(frozen=True, slots=True)

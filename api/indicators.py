@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from api.answers import EXPORT_TYPES, GEOJSON, chosen_format, json_response, link, url_of
-from api.auditing import AuditedRoute, add_to_entry, open_entry
+from api.auditing import ViewRoute, add_to_entry, open_entry
 from api.context import (
     audience_of,
     caller_of,
@@ -25,7 +25,7 @@ from twin.view import View
 
 __all__ = ["router"]
 
-router = APIRouter(route_class=AuditedRoute, tags=["Indicators"], dependencies=[Depends(strict_parameters)])
+router = APIRouter(route_class=ViewRoute, tags=["Indicators"], dependencies=[Depends(strict_parameters)])
 
 _FORMATS = {"json": "application/json", "geojson": GEOJSON, "arrow": EXPORT_TYPES["arrow"]}
 _WRITERS = {"json": to_json, "geojson": to_geojson, "arrow": to_arrow}

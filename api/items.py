@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from api.answers import EXPORT_TYPES, GEOJSON, JSON, chosen_format, json_text, link, url_of
-from api.auditing import AuditedRoute, add_to_entry, is_on_record
+from api.auditing import ViewRoute, add_to_entry, is_on_record
 from api.context import Asked, asked, strict_parameters
 from api.parameters import CRS84, BboxCrsParameter, BboxParameter, CrsParameter, parse_box, parse_crs
 from layers.export import EXPORTS, MOST_EXPORTED, Export
@@ -20,7 +20,7 @@ from twin.errors import InvalidRequest, LimitExceeded
 
 __all__ = ["router"]
 
-router = APIRouter(route_class=AuditedRoute, tags=["Features"], dependencies=[Depends(strict_parameters)])
+router = APIRouter(route_class=ViewRoute, tags=["Features"], dependencies=[Depends(strict_parameters)])
 
 _MOST_ITEMS = 10_000
 _DEFAULT_ITEMS = 100

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from api.answers import json_response, link, url_of
-from api.auditing import AuditedRoute, open_entry
+from api.auditing import ViewRoute, open_entry
 from api.context import Context, caller_of, context_of, strict_parameters
 from layers.contract import Contract
 from layers.grants import may_read
@@ -21,7 +21,7 @@ from twin.errors import NotAllowed, NotFound
 
 __all__ = ["router"]
 
-router = APIRouter(route_class=AuditedRoute, tags=["Operations"], dependencies=[Depends(strict_parameters)])
+router = APIRouter(route_class=ViewRoute, tags=["Operations"], dependencies=[Depends(strict_parameters)])
 
 _MOST_ROWS = 1_000
 _HEADERS = {"Cache-Control": "no-store", "Vary": "Authorization"}

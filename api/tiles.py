@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request, Response
 
 from api.answers import JSON, chosen_format, json_response, link, url_of
-from api.auditing import AuditedRoute, add_to_entry
+from api.auditing import ViewRoute, add_to_entry
 from api.context import Asked, asked, contract_of, strict_parameters
 from layers.contract import Contract
 from layers.tiles import MARGIN, tile
@@ -17,7 +17,7 @@ from twin.errors import NotFound
 
 __all__ = ["router"]
 
-router = APIRouter(route_class=AuditedRoute, tags=["Tiles"], dependencies=[Depends(strict_parameters)])
+router = APIRouter(route_class=ViewRoute, tags=["Tiles"], dependencies=[Depends(strict_parameters)])
 
 _TILEJSON = "application/vnd.mapbox.tilejson+json"
 _HEADERS = {"Cache-Control": "no-cache", "Vary": "Authorization"}

@@ -8,7 +8,7 @@ import shapely
 from fastapi import APIRouter, Body, Depends, Request, Response
 
 from api.answers import json_response
-from api.auditing import AuditedRoute
+from api.auditing import ViewRoute
 from api.context import context_of, indicator_of, strict_parameters, view_of
 from layers.cells import CellsQuery, cells
 from layers.query import Box
@@ -20,7 +20,7 @@ from twin.view import View
 
 __all__ = ["router"]
 
-router = APIRouter(route_class=AuditedRoute, tags=["Indicators"], dependencies=[Depends(strict_parameters)])
+router = APIRouter(route_class=ViewRoute, tags=["Indicators"], dependencies=[Depends(strict_parameters)])
 
 _MOST_VERTICES = 1_000
 _HEADERS = {"Cache-Control": "no-store", "Vary": "Authorization"}

@@ -96,7 +96,10 @@ async def explain(
     except GeometryError as error:
         raise InvalidRequest(error.what, remedy=error.remedy) from error
     query = CellsQuery(int(resolution_of(number)[0]), None, view)
-    require_resolution(indicator, query.resolution, city)
+    if (
+        not contract.is_personal or query.resolution > indicator.resolution
+    ):  # numbers of people come in coarse cells too
+        require_resolution(indicator, query.resolution, city)
     bucket, source = await parts(connection, contract, indicator, view, city)
     sums = await _sums(connection, source, query, int(number[0]))
     return {

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from layers import audit_commands
+from layers import audit_commands, grant_commands
 from layers.branching import commands as branching
 
 __all__ = ["register"]
@@ -17,9 +17,11 @@ def register(app: typer.Typer) -> None:
     group.command("list")(list_datasets)
     group.command("check")(check)
     group.command("apply")(apply_catalog)
+    group.command("public")(grant_commands.public)
     app.add_typer(group, name="catalog")
     branching.register(app)
     audit_commands.register(app)
+    grant_commands.register(app)
 
 
 def list_datasets(system: Annotated[str | None, typer.Option(help="only this system")] = None) -> None:

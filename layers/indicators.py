@@ -144,7 +144,7 @@ def refresh(
         parts = parts_of(shown.subquery("shown"), contract, indicator, city)
         connection.execute(table.insert().from_select(["cell", "bucket", *PARTS], parts))
         if contract.is_personal:
-            publish(connection, contract, indicator, city, sa.select(_TOUCHED.c.bucket) if dirty is not None else None)
+            publish(connection, contract, indicator, sa.select(_TOUCHED.c.bucket) if dirty is not None else None)
 
 
 def write_parts(connection: sa.Connection, indicator: Indicator, parts: pl.DataFrame) -> None:

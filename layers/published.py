@@ -12,12 +12,12 @@ import sqlalchemy as sa
 from layers.contract import Contract, Indicator
 from layers.copying import copy_rows
 from layers.tables import indicator_table, published_table
-from twin.city import City
 from twin.privacy import partition, rounded
 
 __all__ = ["publish"]
 
 _Part = tuple[int, int, float]
+_COARSEST = 4  # a third of a prefecture: who is fewer than ten even there is withheld
 _KEY = sa.text("SELECT key FROM twin.rounding")
 
 
@@ -25,7 +25,6 @@ def publish(
     connection: sa.Connection,
     contract: Contract,
     indicator: Indicator,
-    city: City,
     buckets: sa.Select[Any] | None = None,
 ) -> int:
     """Make the published numbers of an indicator anew, in these buckets (None: all); returns how many are withheld.
@@ -46,19 +45,17 @@ def publish(
     key = bytes(connection.execute(_KEY).scalar_one())
     withheld = 0
     for bucket, rows in by_bucket.items():
-        lines, missing = _published(rows, indicator, min(city.resolutions.coarsest, indicator.resolution), key)
+        lines, missing = _published(rows, indicator, key)
         withheld += missing
         name = f'{published.schema}."{published.name}"'
         copy_rows(connection, name, ("bucket", "cell", "n", "total"), ((bucket, *line) for line in lines))
     return withheld
 
 
-def _published(
-    rows: list[_Part], indicator: Indicator, coarsest: int, key: bytes
-) -> tuple[list[tuple[int, int, float | None]], int]:
+def _published(rows: list[_Part], indicator: Indicator, key: bytes) -> tuple[list[tuple[int, int, float | None]], int]:
     """Cell, number and total of each published cell, and how many people are withheld."""
     cells, people = (np.array([row[at] for row in rows], dtype=np.int64) for at in (0, 1))
-    found = partition(cells, people, coarsest=coarsest)
+    found = partition(cells, people, coarsest=_COARSEST)
     numbers = rounded(key, indicator.id, found.cells, found.people)
     inside = found.source >= 0
     totals = np.bincount(

@@ -50,7 +50,7 @@ _SUSPECT = (
 
 
 def mask(value: str, kind: PrivateKind) -> str:
-    """A value as people may see it: `138••••5678`, `张••`, `鲁D•••12`, `370402••••••••••34`, `a4:••:••:••:••:••`."""
+    """A value as people may see it: `138••••5678`, `张••`, `京A•••12`, `110105••••••••••2X`, `a4:••:••:••:••:••`."""
     text = value.strip()
     match kind:
         case "name":

@@ -167,7 +167,7 @@ def truth(people: dict[str, np.ndarray[Any, Any]], indicator: str, hour: int) ->
     chosen = (people["hour"] == hour) & ((people["kind"] == indicator) | (indicator == "all"))
     found: dict[int, dict[int, int]] = {}
     fine = cells_of_points(people["lon"][chosen], people["lat"][chosen], CITY.resolutions.finest)
-    for resolution in range(5, 10):
+    for resolution in range(4, 10):
         cells, counts = np.unique(
             [h3.str_to_int(h3.cell_to_parent(h3.int_to_str(c), resolution)) for c in np.unique(fine)],
             return_inverse=True,
@@ -186,7 +186,7 @@ def attack(tables: list[Published], real: dict[int, dict[int, int]]) -> set[int]
     for table in tables:
         known.update(table)
     children: dict[int, set[int]] = defaultdict(set)
-    for resolution in range(6, 10):
+    for resolution in range(5, 10):
         for cell in real[resolution]:
             children[h3.str_to_int(h3.cell_to_parent(h3.int_to_str(cell)))].add(cell)
     learned = True

@@ -82,7 +82,12 @@ def test_every_indicator_counts_the_records_of_now(demo_city: Served) -> None:
         path = f"/indicators/{indicator.id}/cells"
         found = demo_city.json(path, reader(contract), resolution=min(8, indicator.resolution))
         number = sum(cell["n"] for cell in found["cells"]) + found["coarser"]
-        assert number == records(demo_city, contract, counted(indicator)), indicator.id
+        stored = records(demo_city, contract, counted(indicator))
+        if contract.is_personal:  # fewer where they would stand out, and rounded
+            assert all(cell["n"] >= 10 and cell["n"] % 5 == 0 for cell in found["cells"]), indicator.id
+            assert contract.people is not None or number <= stored + 5 * len(found["cells"]), indicator.id
+        else:
+            assert number == stored, indicator.id
         seen += number > 0
     assert seen > 80
 
