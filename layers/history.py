@@ -5,7 +5,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from layers.contract import Contract
 from layers.features import Writing, feature_columns, features
-from layers.query import Page, subjects_of
+from layers.query import Page, as_known, subjects_of
 from layers.tables import all_rows, branch_table, dataset_table
 from twin.city import City
 from twin.errors import NotFound
@@ -43,9 +43,11 @@ def _versions(contract: Contract, view: View, city: City) -> sa.FromClause:
     """All rows of main, and those of the view's branch. What only says that a branch removed a record is left out."""
     main = dataset_table(contract, city.srid)
     names = [column.name for column in main.columns]
-    rows = sa.select(main).where(all_rows(main))
+    at = view.known_at
+    rows = sa.select(*(as_known(main, at) if at is not None else main.columns)).where(all_rows(main))
     if view.branch == MAIN or contract.is_stream:
         return rows.subquery("versions")
     own = branch_table(contract, city.srid)
     stated = sa.and_(own.c.branch == view.branch.number, sa.not_(sa.func.isempty(own.c.valid)))
-    return sa.union_all(rows, sa.select(*(own.c[name] for name in names)).where(stated)).subquery("versions")
+    columns = [column for column in (as_known(own, at) if at is not None else own.columns) if column.name in names]
+    return sa.union_all(rows, sa.select(*columns).where(stated)).subquery("versions")

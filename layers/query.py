@@ -28,6 +28,7 @@ __all__ = [
     "Page",
     "Slice",
     "Visible",
+    "as_known",
     "branch_ids",
     "count",
     "item",
@@ -79,7 +80,18 @@ def visible(contract: Contract, view: View, city: City) -> Visible:
     table = dataset_table(contract, city.srid)
     if view.branch != MAIN:
         return Visible(_over_main(contract, table, view, city), ())
-    return Visible(table, (_known(table, view), _valid(table, view)))
+    if view.known_at is None:
+        return Visible(table, (_known(table, view), _valid(table, view)))
+    rows = sa.select(*as_known(table, view.known_at)).where(_known(table, view), _valid(table, view))
+    return Visible(rows.subquery("visible"), ())
+
+
+def as_known(table: sa.FromClause, moment: dt.datetime) -> list[Column]:
+    """The columns of rows as they stood at a moment: what was closed later was open then."""
+    recorded = table.c.recorded
+    open_then = sa.func.tstzrange(sa.func.lower(recorded), sa.null())
+    then = sa.case((sa.func.upper(recorded) > moment, open_then), else_=recorded)
+    return [then.label("recorded") if column.name == "recorded" else column for column in table.columns]
 
 
 def branch_ids(contract: Contract, view: View, city: City) -> sa.Select[Any]:
@@ -92,9 +104,11 @@ def _over_main(contract: Contract, table: sa.Table, view: View, city: City) -> s
     """Main's rows of the records that a branch has left alone, and the branch's own of the others."""
     own = branch_table(contract, city.srid)
     columns = [column.name for column in table.columns]
+    at = view.known_at
     untouched = table.c.id.not_in(branch_ids(contract, view, city))
-    main = sa.select(*(table.c[name] for name in columns)).where(_known(table, view), _valid(table, view), untouched)
-    changed = sa.select(*(own.c[name] for name in columns)).where(
+    rows = {one: as_known(one, at) if at is not None else list(one.columns) for one in (table, own)}
+    main = sa.select(*rows[table]).where(_known(table, view), _valid(table, view), untouched)
+    changed = sa.select(*(column for column in rows[own] if column.name in columns)).where(
         own.c.branch == view.branch.number, _known(own, view), _valid(own, view)
     )
     return sa.union_all(main, changed).subquery("visible")
@@ -125,10 +139,14 @@ def _visible_stream(contract: Contract, view: View, city: City) -> Visible:
     if span is not None and not span.is_instant:
         after = [observed >= span.start] if span.start is not None else []
         before = [observed <= span.end] if span.end is not None else []
-        return Visible(table, (_known(table, view), *after, *before))
+        conditions = _known(table, view), *after, *before
+        if view.known_at is None:
+            return Visible(table, conditions)
+        return Visible(sa.select(*as_known(table, view.known_at)).where(*conditions).subquery("visible"), ())
     moment = (span.start if span else None) or view.known_at or dt.datetime.now(dt.UTC)
     late = dt.timedelta(seconds=3 * seconds(contract.late_after)) if contract.late_after else _LOOK_BACK
-    recent = sa.select(table).where(_known(table, view), observed <= moment, observed > moment - late)
+    columns = as_known(table, view.known_at) if view.known_at is not None else list(table.columns)
+    recent = sa.select(*columns).where(_known(table, view), observed <= moment, observed > moment - late)
     newest = recent.ext(distinct_on(table.c.subject)).order_by(table.c.subject, observed.desc())
     return Visible(newest.subquery("visible"), ())
 
@@ -300,7 +318,9 @@ async def item(
     text = await _written(connection, contract, shown.where(key == fid), writing)
     if text is None and contract.is_stream:
         table = dataset_table(contract, city.srid)
-        one = Visible(table, (_known(table, view), table.c.subject.in_(subjects_of(fid)), table.c.id == fid))
+        columns = as_known(table, view.known_at) if view.known_at is not None else list(table.columns)
+        here = _known(table, view), table.c.subject.in_(subjects_of(fid)), table.c.id == fid
+        one = Visible(sa.select(*columns).where(*here).subquery("visible"), ())
         text = await _written(connection, contract, one, writing)
     if text is None:
         raise NotFound(f"{contract.id} has no record {fid!r} in this view.", remedy="Look for it in its items.")
