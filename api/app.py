@@ -32,6 +32,7 @@ from api.answers import EXPORT_TYPES
 from api.auditing import AuditLog
 from api.context import Context
 from api.facts import Facts
+from api.limits import Allowance, RateLimit
 from api.middleware import Guard
 from api.rights import Rights
 from layers.catalog import Catalog, catalog
@@ -71,11 +72,14 @@ def create_app(
     token_secret: str,
     provider: Provider | None = None,
     head_file: Path | None = None,
+    allowance: Allowance | None = None,
+    hosts: tuple[str, ...] | None = None,
 ) -> FastAPI:
     """The application over a database, a catalogue and a city.
 
     `token_secret` is what the twin's own tokens are signed with; `provider` an identity provider whose tokens are
-    taken too; `head_file` keeps the head of the audit log outside the database.
+    taken too; `head_file` keeps the head of the audit log outside the database. Without an `allowance` nobody is asked
+    to slow down; without `hosts` it answers under any name.
     """
     rights, log = Rights(database, contracts, profile), AuditLog(database, head_file)
 
@@ -102,7 +106,9 @@ def create_app(
         allow_headers=["Authorization"],
         expose_headers=_EXPOSED,
     )
-    app.add_middleware(Guard)
+    if allowance is not None:
+        app.add_middleware(RateLimit, allowance=allowance)
+    app.add_middleware(Guard, hosts=hosts)
     return app
 
 
@@ -139,5 +145,15 @@ _PROBLEM = {
 def app_from_settings() -> FastAPI:
     """The application of this process's settings."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    home = settings().home
-    return create_app(connect(), catalog(), city(), secret(home), provider_of(settings()), home / HEAD_FILE)
+    config = settings()
+    allowance = Allowance(config.rate_per_minute, config.rate_burst).shared_by(config.workers)
+    return create_app(
+        connect(),
+        catalog(),
+        city(),
+        secret(config.home),
+        provider_of(config),
+        config.home / HEAD_FILE,
+        allowance if config.rate_per_minute else None,
+        config.hosts,
+    )

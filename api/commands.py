@@ -43,6 +43,8 @@ def up(
             log_level="warning",
             access_log=False,
             server_header=False,
+            proxy_headers=config.proxies is not None,
+            forwarded_allow_ips=config.proxies,
             timeout_graceful_shutdown=_GRACE_S,
         )
 

@@ -9,6 +9,7 @@ from fastapi import Depends, Query, Request
 from fastapi.dependencies.models import Dependant
 
 from api.auditing import AuditLog, open_entry
+from api.bodies import require_plain
 from api.facts import Facts
 from api.memento import accepted_datetime
 from api.problems import Unidentified
@@ -171,9 +172,9 @@ async def asked(
 
 
 async def strict_parameters(request: Request) -> None:
-    """Refuse query parameters that the route does not know (OGC API Common): a typing error is no filter.
+    """Refuse query parameters that the route does not know (OGC API Common), and bodies that nothing can hold.
 
-    Raises InvalidRequest.
+    A typing error is no filter. Raises InvalidRequest.
     """
     known = _ALWAYS | set(_names(request.scope["route"].dependant))
     for name in request.query_params:
@@ -182,6 +183,7 @@ async def strict_parameters(request: Request) -> None:
             raise InvalidRequest(what, where=name[:40], remedy=f"There are: {', '.join(sorted(known))}.")
         if len(request.query_params.getlist(name)) > 1:
             raise InvalidRequest(f"the parameter {name!r} stands there twice.", where=name)
+    await require_plain(request)
 
 
 def _names(dependant: Dependant) -> Iterable[str]:

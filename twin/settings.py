@@ -41,6 +41,19 @@ class Settings(BaseSettings):
         default="roles",
         description="Claim of the provider's tokens that names the audience; dots lead into objects.",
     )
+    hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Host names under which it is served (separated by ','), beside addresses and localhost.",
+    )
+    proxies: str | None = Field(
+        default=None, description="Addresses (separated by ',') of proxies whose word on who asks is taken."
+    )
+    rate_per_minute: int = Field(
+        default=6000,
+        ge=0,
+        description="What one caller may ask for in a minute: a tile is 1, a page 2, a file 20; 0: all.",
+    )
+    rate_burst: int = Field(default=3000, ge=1, description="And at once.")
     statement_timeout_s: float = Field(
         default=5.0, gt=0, description="Longest time one reading statement may take, in seconds."
     )
@@ -51,6 +64,11 @@ class Settings(BaseSettings):
     def model_post_init(self, _context: object) -> None:
         """Make the state folder absolute: other processes start elsewhere."""
         object.__setattr__(self, "home", self.home.expanduser().absolute())
+
+    @field_validator("hosts", mode="before")
+    @classmethod
+    def _named(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
     @field_validator("catalog", mode="before")
     @classmethod

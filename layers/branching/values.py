@@ -22,6 +22,7 @@ DRAWN_ACCURACY_M = 5.0
 """How well a place that somebody draws on the map is known."""
 
 _MOST_VERTICES = 10_000
+_LARGEST = 2**63 - 1
 _PREFIX = "field_"  # a contract's field may be called like a method of pydantic's models
 _INSTANT = "%Y-%m-%dT%H:%M:%SZ"
 
@@ -65,7 +66,7 @@ def _type(spec: FieldSpec) -> Any:  # noqa: ANN401  (a type)
     """The type of a field's JSON values."""
     if spec.values:
         return Literal[tuple(spec.values)]
-    low, high = spec.range or (None, None)
+    low, high = spec.range or (-_LARGEST, _LARGEST)
     types: dict[str, Any] = {
         "string": Annotated[StrictStr, Field(max_length=spec.max_length, pattern=spec.pattern)],
         "integer": Annotated[int, Field(strict=True, ge=low, le=high)],
