@@ -41,9 +41,14 @@ class Rights:
         self._looking = asyncio.Lock()
 
     async def of(self, caller: Caller) -> Caller:
-        """The caller with the grants that hold for them now. Raises NotAllowed when their tokens were withdrawn."""
+        """The caller with the grants that hold for them now.
+
+        Raises NotAllowed when their tokens were withdrawn, and for a department that the catalogue does not know.
+        """
         if caller.audience.name == PUBLIC.name:
             return caller
+        if caller.audience.system is not None and caller.audience.system not in self._catalog.systems:
+            raise NotAllowed(f"there is no department of {caller.audience.system!r} here.", remedy="See /collections.")
         known = await self._look(self._known.at + _HOLD_S)
         before = known.withdrawn.get(caller.person)
         if before is not None and caller.issued_at is not None and caller.issued_at < before:

@@ -267,7 +267,7 @@ def test_other_credentials_are_refused(served: Served) -> None:
 
 def test_a_department_that_does_not_exist_reads_nothing_of_others(served: Served) -> None:
     answer = served.get("/collections/video.cameras/items", Audience("department:nowhere"))
-    assert answer.status_code == 404
+    assert answer.status_code == 401
 
 
 def test_the_quarantine_is_for_those_who_can_mend_it(served: Served) -> None:

@@ -170,7 +170,12 @@ def _servers() -> Iterator[_Servers]:
     try:
         _fill(private_database(cluster, city.id), contracts, city)
         address = cluster.url(database=city.id, tcp=True).set(drivername="postgresql")
-        environment = {**os.environ, "TWIN_HOME": str(folder), "TWIN_CITY": city.id}
+        environment = {
+            **os.environ,
+            "TWIN_HOME": str(folder),
+            "TWIN_CITY": city.id,
+            "TWIN_RATE_PER_MINUTE": "0",
+        }
         peer = {
             **os.environ,
             "DATABASE_URL": address.render_as_string(hide_password=False),
