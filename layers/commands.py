@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from layers import audit_commands, grant_commands
+from layers import audit_commands, grant_commands, retention_commands
 from layers.branching import commands as branching
 
 __all__ = ["register"]
@@ -22,6 +22,7 @@ def register(app: typer.Typer) -> None:
     branching.register(app)
     audit_commands.register(app)
     grant_commands.register(app)
+    retention_commands.register(app)
 
 
 def list_datasets(system: Annotated[str | None, typer.Option(help="only this system")] = None) -> None:

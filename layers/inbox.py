@@ -57,7 +57,7 @@ REFUSED = {
 (`layers.reasons.Reason`), which field and value in words, and the record as JSON text (null: it cannot be read)."""
 
 SEALS = "inbox"
-"""The keys of sealed arrivals are called `inbox-<day>`."""
+"""The keys of sealed arrivals are called `inbox-<dataset>-<day>`."""
 
 _MOMENT = sa.DateTime(timezone=True)
 _IN_ROW_BYTES = 256 * 1024
@@ -184,10 +184,10 @@ def receive_file(
 ) -> int:
     """Keep the bytes of a file, safely on disk before the transaction commits. Returns the id of the inbox entry.
 
-    The same bytes for the same dataset are the same entry. `sealed`: they can be read with the key of the day only,
-    which retention destroys. Raises SourceError when the file cannot be read.
+    The same bytes for the same dataset are the same entry. `sealed`: they can be read with the key of the dataset and
+    day only, which retention destroys. Raises SourceError when the file cannot be read.
     """
-    key = f"{SEALS}-{dt.datetime.now(dt.UTC):%Y%m%d}" if sealed else None
+    key = f"{SEALS}-{dataset}-{dt.datetime.now(dt.UTC):%Y%m%d}" if sealed else None
     kept = blobs.keep(home, path, in_memory_bytes=_IN_ROW_BYTES, key=key)
     same = sa.select(inbox.c.id).where(inbox.c.sha256 == kept.sha256, inbox.c.dataset == dataset)
     known = connection.scalar(same.order_by(inbox.c.id).limit(1))

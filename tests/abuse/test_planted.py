@@ -202,6 +202,6 @@ def test_records_are_still_told_apart_and_sealed_bytes_can_be_replayed_until_the
     assert found[0][1:] == ("139••••4321", "欧••", "鲁D•••E7")
     assert all(row.record and row.record["caller" if "caller" in row.record else "电话"] == "•••" for row in refused)
     assert loader.replay(refused).quarantined == 3
-    assert forget_keys(home, "inbox", dt.datetime.now(dt.UTC).date() + dt.timedelta(days=1))
+    assert forget_keys(home, "inbox-wifi.sessions", dt.datetime.now(dt.UTC).date() + dt.timedelta(days=1))
     with pytest.raises(SourceError, match="was destroyed"):
         loader.replay(refused)
