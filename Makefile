@@ -6,7 +6,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench docs lock down clean
+.PHONY: help demo test check bench docs sbom lock down clean
 
 BIN := .venv/bin
 INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt --build-constraints constraints.txt
@@ -40,6 +40,10 @@ bench: $(BENCH) ## measure speed, side by side with peers; ARGS="datum grid" mea
 
 docs: $(DEV) ## refresh the generated tables of README.md
 	@$(BIN)/python tests/docs.py
+
+sbom: $(DEV) ## write the bill of materials (CycloneDX) of what is installed to build/sbom.json
+	@mkdir -p build
+	$(BIN)/python -m cyclonedx_py environment --output-file build/sbom.json $(BIN)/python
 
 lock: ## pin the versions that .venv holds now
 	@$(BIN)/uv pip freeze --quiet --python $(BIN)/python --exclude-editable \

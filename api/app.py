@@ -1,5 +1,6 @@
 """The HTTP application: `create_app` puts the routers together; `app_from_settings` is what the server starts."""
 
+import asyncio
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -35,6 +36,7 @@ from api.facts import Facts
 from api.limits import Allowance, RateLimit
 from api.middleware import Guard
 from api.rights import Rights
+from api.upkeep import keep_up
 from layers.catalog import Catalog, catalog
 from twin import __version__
 from twin.audit import HEAD_FILE
@@ -71,21 +73,27 @@ def create_app(
     profile: City,
     token_secret: str,
     provider: Provider | None = None,
-    head_file: Path | None = None,
+    home: Path | None = None,
     allowance: Allowance | None = None,
     hosts: tuple[str, ...] | None = None,
 ) -> FastAPI:
     """The application over a database, a catalogue and a city.
 
     `token_secret` is what the twin's own tokens are signed with; `provider` an identity provider whose tokens are
-    taken too; `head_file` keeps the head of the audit log outside the database. Without an `allowance` nobody is asked
-    to slow down; without `hosts` it answers under any name.
+    taken too; `home` is the state folder, in which the head of the audit log is kept and whose keys retention destroys.
+    Without an `allowance` nobody is asked to slow down; without `hosts` it answers under any name.
     """
-    rights, log = Rights(database, contracts, profile), AuditLog(database, head_file)
+    rights, log = (
+        Rights(database, contracts, profile),
+        AuditLog(database, home / HEAD_FILE if home is not None else None),
+    )
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
+        upkeep = asyncio.create_task(keep_up(database, contracts, profile, home)) if home is not None else None
         yield
+        if upkeep is not None:
+            upkeep.cancel()
         await database.aclose()
 
     title = f"City Twin {profile.title.zh} {profile.title.en}"
@@ -153,7 +161,7 @@ def app_from_settings() -> FastAPI:
         city(),
         secret(config.home),
         provider_of(config),
-        config.home / HEAD_FILE,
+        config.home,
         allowance if config.rate_per_minute else None,
         config.hosts,
     )

@@ -5,6 +5,7 @@ all of them); it may add what it learns (records, area). `ViewRoute` closes it: 
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +25,8 @@ from twin.keys import write_private
 from twin.view import View
 
 __all__ = ["PROTECTED", "AuditLog", "ViewRoute", "add_to_entry", "is_on_record", "open_entry"]
+
+_log = logging.getLogger("twin.audit")
 
 PROTECTED = frozenset({"personal", "security"})
 """Classes of data whose every read is put on record."""
@@ -58,9 +61,9 @@ class AuditLog:
             batch, self._waiting = self._waiting, []
             try:
                 await asyncio.to_thread(self._write, [entry for entry, _ in batch])
-            except Exception as error:  # noqa: BLE001  (whatever it is, nobody gets an answer without a record)
+            except Exception:  # noqa: BLE001  (whatever it is, nobody gets an answer without a record)
+                _log.exception("the audit log cannot be written")
                 failure = AuditUnavailable("what you ask for cannot be put on record now.", remedy="Try again later.")
-                failure.__cause__ = error
                 for _, done in batch:
                     if not done.done():
                         done.set_exception(failure)

@@ -170,7 +170,10 @@ async def read_difference_cells(
         contract = require_readable(request, caller, collection)
         async with context.database.reading(caller.audience) as connection:
             found = await difference_cells(connection, contract, views, context.city, resolution)
-        cells = [{**asdict(one), "cell": f"{one.cell:x}"} for one in found]
+        cells = [
+            {"cell": f"{one.cell:x}", "added": one.added, "changed": one.changed, "removed": one.removed}
+            for one in found
+        ]
         return json_response({"collection": contract.id, "resolution": resolution, "cells": cells}, headers=_HEADERS)
     contract, wanted = indicator_of(context, indicator or "", caller.audience)
     async with context.database.reading(caller.audience) as connection:

@@ -76,11 +76,6 @@ class Granted:
     number: int = 0
     granted_by: str = ""
 
-    @property
-    def grantee(self) -> Audience:
-        """The audience, with the person where the grant is one person's."""
-        return Audience(self.audience.name, person=self.person)
-
 
 def give(connection: sa.Connection, catalog: Catalog, city: City, what: Granted, caller: Caller) -> int:
     """Write a grant and make it hold, in the transaction of `connection`; returns its number.

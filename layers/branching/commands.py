@@ -47,7 +47,9 @@ def list_branches() -> None:
 
     with connect().writing() as connection:
         for one in branches(connection):
-            typer.echo(f"{one.name:<30} {one.state:<9} {one.author:<20} {one.created_at:%Y-%m-%d %H:%M} {one.title}")
+            closed = f" (by {one.closed_by}, {one.closed_at:%Y-%m-%d})" if one.closed_at else ""
+            made = f"{one.created_at:%Y-%m-%d %H:%M}"
+            typer.echo(f"{one.name:<30} {one.state:<9} {one.author:<20} {made} {one.title}{closed}")
 
 
 def edit_branch(
@@ -90,7 +92,7 @@ def diff(name: Annotated[str, typer.Argument(help="the branch")]) -> None:
     with database.writing() as connection:
         branch = find(connection, name)
         changed = datasets_of(connection, catalog(), city(), branch)
-        clashing = {one.id: len(clashes(connection, one, city(), branch)) for one in changed}
+        found = [clash for one in changed for clash in clashes(connection, one, city(), branch)]
 
     async def counted() -> None:
         views = View(audience=caller.audience), View(branch=branch.branch, audience=caller.audience)
@@ -98,7 +100,10 @@ def diff(name: Annotated[str, typer.Argument(help="the branch")]) -> None:
             for contract in changed:
                 number = await counts(connection, contract, views, city())
                 line = ", ".join(f"{count} {word}" for word, count in number.items())
-                typer.echo(f"{contract.id:<36} {line}, {clashing[contract.id]} in conflict")
+                typer.echo(f"{contract.id:<36} {line}")
+        for clash in found:
+            when = f"copied {clash.copied_at:%Y-%m-%d %H:%M}, main changed it {clash.changed_at:%Y-%m-%d %H:%M}"
+            typer.echo(f"conflict: {clash.dataset}/{clash.id}: {when}")
         await database.aclose()
 
     asyncio.run(counted())

@@ -261,7 +261,7 @@ def test_differences_name_what_was_added_changed_and_removed(park: Park) -> None
     number = park.ask(lambda c: counts(c, contract, views, CITY), PLANNER.audience)
     assert (number["added"], number["removed"]) == (1, 1)
     by_cell = park.ask(lambda c: difference_cells(c, contract, views, CITY, 8), PLANNER.audience)
-    assert sum(one.added for one in by_cell) == 1
+    assert [sum(getattr(one, word) for one in by_cell) for word in ("added", "removed")] == [1, 1]
     first = park.ask(lambda c: differences(c, contract, views, CITY, Writing(), limit=1), PLANNER.audience)
     rest = park.ask(
         lambda c: differences(c, contract, views, CITY, Writing(), limit=100, after=first[0].key), PLANNER.audience
