@@ -6,6 +6,7 @@ knowledge carries `Memento-Datetime`, and links to the resource as it is now and
 
 import datetime as dt
 from email.utils import format_datetime, parsedate_to_datetime
+from urllib.parse import urlencode
 
 from fastapi import Request, Response
 
@@ -32,14 +33,17 @@ def accepted_datetime(request: Request) -> dt.datetime | None:
 
 
 def add_memento(request: Request, answer: Response, view: View) -> None:
-    """Add the headers of Memento to an answer about a view."""
-    now = str(request.url.remove_query_params("known-at"))
-    links = [f'<{now}>; rel="original timegate"']
-    if "fid" in request.path_params and "/items/" in request.url.path:
-        links.append(f'<{now.split("?", maxsplit=1)[0].removesuffix("/history")}/history>; rel="timemap"')
-    if view.known_at is not None:
-        answer.headers["Memento-Datetime"] = format_datetime(view.known_at.astimezone(dt.UTC), usegmt=True)
-    known = answer.headers.get("link")
-    answer.headers["Link"] = ", ".join([*([known] if known else []), *links])
+    """Add the headers of Memento to an answer about a view; links where it is of another time, or of one record."""
     vary = answer.headers.get("vary")
     answer.headers["Vary"] = f"{vary}, Accept-Datetime" if vary else "Accept-Datetime"
+    path = f"{str(request.base_url).rstrip('/')}{request.scope['raw_path'].decode('ascii')}"  # as it was sent: encoded
+    links: list[str] = []
+    if "fid" in request.path_params:
+        links.append(f'<{path.removesuffix("/history")}/history>; rel="timemap"')
+    if view.known_at is not None:
+        asked = [(name, value) for name, value in request.query_params.multi_items() if name != "known-at"]
+        links.append(f'<{path}{"?" + urlencode(asked) if asked else ""}>; rel="original timegate"')
+        answer.headers["Memento-Datetime"] = format_datetime(view.known_at.astimezone(dt.UTC), usegmt=True)
+    if links:
+        known = answer.headers.get("link")
+        answer.headers["Link"] = ", ".join([*([known] if known else []), *links])
