@@ -9,6 +9,7 @@ from layers.retention import expire
 from twin.access import on_this_machine
 from twin.city import City
 from twin.database import Database
+from twin.errors import TwinError
 
 __all__ = ["keep_up"]
 
@@ -22,6 +23,8 @@ async def keep_up(database: Database, catalog: Catalog, city: City, home: Path) 
         try:
             for one in await asyncio.to_thread(expire, database, catalog, city, home, on_this_machine()):
                 _log.info("retention: %s, %s rows before %s", one.dataset, sum(one.deleted.values()), one.cut_off)
+        except TwinError as error:  # the database is away, or not prepared yet
+            _log.warning("retention: %s", error)
         except Exception:  # noqa: BLE001  (the city goes on; the next round tries again)
             _log.exception("retention failed")
         await asyncio.sleep(_EVERY_S)
