@@ -43,8 +43,8 @@ _FOUND = re.compile(
     + f"|(?P<plate>{_PLATE}(?![0-9A-Za-z]))"
 )  # fmt: skip
 _SUSPECT = (
-    rf"[{_PROVINCES}]\s*[A-Za-zＡ-Ｚａ-ｚ]|[0-9０-９]{{3}}[-\s]?[0-9０-９]{{4}}"
-    r"|[0-9A-Fa-f０-９Ａ-Ｆａ-ｆ]{2}[-:：\s][0-9A-Fa-f０-９Ａ-Ｆａ-ｆ]{2}[-:：\s]|[0-9A-Fa-f]{4}\.[0-9A-Fa-f]{4}\."
+    rf"[{_PROVINCES}]\s*[A-Za-z]|1[3-9]\d[-\s]?\d{{4}}|[1-9]\d{{5}}(?:18|19|20)\d{{2}}[01]|[０-９Ａ-Ｚａ-ｚ]"
+    r"|[0-9A-Fa-f]{2}[-:\s][0-9A-Fa-f]{2}[-:\s][0-9A-Fa-f]{2}[-:\s]|[0-9A-Fa-f]{4}\.[0-9A-Fa-f]{4}\."
 )
 """What any of them holds at least, in a form that polars can search: a text without it is left alone."""
 
