@@ -133,9 +133,9 @@ def _audit_cases(park: _Park) -> Iterator[Case]:
     with park.database.writing() as connection:
         append(connection, [Entry("read", PLANNER)])
         connection.exec_driver_sql(
-            "INSERT INTO twin.audit SELECT 1000 + k, now(), 'p' || k % 100, 'planner', 'read', 'video.cameras',"
-            " CASE WHEN k % 3 = 0 THEN ARRAY['c' || k % 12000, 'c' || k % 7000] END,"
-            " CASE WHEN k % 3 = 1 THEN ARRAY[117 + k % 100 * 0.01, 34.5, 117.02 + k % 100 * 0.01, 34.52] END,"
+            "INSERT INTO twin.audit SELECT 1000 + k, now(), 'p' || mod(k, 100), 'planner', 'read', 'video.cameras',"
+            " CASE WHEN mod(k, 3) = 0 THEN ARRAY['c' || mod(k, 12000), 'c' || mod(k, 7000)] END,"
+            " CASE WHEN mod(k, 3) = 1 THEN ARRAY[117 + mod(k, 100) * 0.01, 34.5, 117.02 + mod(k, 100) * 0.01, 34.52] END,"
             f" '', 'granted', '', '{{}}', sha256('x') FROM generate_series(1, {_ENTRIES}) AS k"
         )
         connection.exec_driver_sql("ANALYZE twin.audit")
@@ -193,7 +193,7 @@ def _fill(database: Database) -> None:
             " SELECT 't' || k, 't' || k, v, '[-infinity,)',"
             " tstzrange(timestamptz '2026-01-01Z' + v * interval '15 days',"
             f" CASE WHEN v < {_VERSIONS} THEN timestamptz '2026-01-01Z' + (v + 1) * interval '15 days' END),"
-            " ST_SetSRID(ST_MakePoint(116.9 + k % 1000 * 0.0008, 34.5 + k / 1000 * 0.03), 4490), 622236750694711295"
+            " ST_SetSRID(ST_MakePoint(116.9 + mod(k, 1000) * 0.0008, 34.5 + k / 1000 * 0.03), 4490), 622236750694711295"
             f" FROM generate_series(1, {_TREES}) AS k, generate_series(1, {_VERSIONS}) AS v"
         )
     with database.engine.connect() as connection:
