@@ -19,6 +19,7 @@ from twin.errors import Conflict, NotFound
 __all__ = ["Change", "content_columns", "names_of", "write_changes"]
 
 _DIALECT = pg.dialect()
+_MANY = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +121,8 @@ def write_changes(
             moment = before + dt.timedelta(microseconds=1)
         _write(connection, contract, city, branch, part, moment)
         mark_changed(connection, key, moment)
+    if len(changes) >= _MANY:  # PostgreSQL plans for an empty table until somebody has counted
+        connection.exec_driver_sql(f"analyze {names_of(contract, city)['own']}")
     return moment
 
 

@@ -135,7 +135,8 @@ def _audit_cases(park: _Park) -> Iterator[Case]:
         connection.exec_driver_sql(
             "INSERT INTO twin.audit SELECT 1000 + k, now(), 'p' || mod(k, 100), 'planner', 'read', 'video.cameras',"
             " CASE WHEN mod(k, 3) = 0 THEN ARRAY['c' || mod(k, 12000), 'c' || mod(k, 7000)] END,"
-            " CASE WHEN mod(k, 3) = 1 THEN ARRAY[117 + mod(k, 100) * 0.01, 34.5, 117.02 + mod(k, 100) * 0.01, 34.52] END,"
+            " CASE WHEN mod(k, 3) = 1"
+            " THEN ARRAY[117 + mod(k, 100) * 0.01, 34.5, 117.02 + mod(k, 100) * 0.01, 34.52] END,"
             f" '', 'granted', '', '{{}}', sha256('x') FROM generate_series(1, {_ENTRIES}) AS k"
         )
         connection.exec_driver_sql("ANALYZE twin.audit")
