@@ -64,7 +64,7 @@ _ROUTERS = (
     health,
 )
 _PACKED_TYPES = (*DEFAULT_EXCLUDED_CONTENT_TYPES, EXPORT_TYPES["parquet"])
-_EXPOSED = ("Content-Crs", "ETag", "Link", "Memento-Datetime", "OGC-NumberMatched")
+_EXPOSED = ("Content-Crs", "ETag", "Link", "Memento-Datetime", "OGC-NumberMatched", "RateLimit", "Retry-After")
 
 
 def create_app(
@@ -107,6 +107,8 @@ def create_app(
     app.include_router(pages.router)
     app.openapi = lambda: _described(app)
     app.add_middleware(GZipMiddleware, minimum_size=1_000, compresslevel=4, exclude_content_types=_PACKED_TYPES)
+    if allowance is not None:
+        app.add_middleware(RateLimit, allowance=allowance)
     app.add_middleware(
         CORSMiddleware,
         allow_origins=["*"],
@@ -114,8 +116,6 @@ def create_app(
         allow_headers=["Authorization"],
         expose_headers=_EXPOSED,
     )
-    if allowance is not None:
-        app.add_middleware(RateLimit, allowance=allowance)
     app.add_middleware(Guard, hosts=hosts)
     return app
 

@@ -82,6 +82,7 @@ async def caller_of(request: Request) -> Caller:
         caller = await context.rights.of(await _signed(context, token.strip()))
     except NotAllowed as error:
         raise Unidentified(error.what, remedy=error.remedy) from error
+    request.state.proved = f"{caller.audience.name} {caller.person}"  # for api/limits.py
     return replace(caller, address=address, purpose=purpose)
 
 

@@ -24,6 +24,7 @@ _HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Permissions-Policy": "camera=(), microphone=(), payment=(), usb=()",
 }
+_HTTPS_ONLY = "max-age=31536000"
 
 
 class Guard:
@@ -44,6 +45,8 @@ class Guard:
                 headers = MutableHeaders(scope=message)
                 for name, value in _HEADERS.items():
                     headers.setdefault(name, value)
+                if scope["scheme"] == "https":  # as a proxy of TWIN_PROXIES says, or the server itself
+                    headers.setdefault("Strict-Transport-Security", _HTTPS_ONLY)
             elif is_head and message["type"] == "http.response.body":
                 message = {**message, "body": b""}
             await send(message)

@@ -1,22 +1,18 @@
 """`/quarantine`: what could not enter a layer, and why, for those who can mend it."""
 
-from collections.abc import Generator
-from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
-import sqlalchemy as sa
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from api.answers import json_response, link, url_of
 from api.auditing import ViewRoute, open_entry
-from api.context import Context, caller_of, context_of, strict_parameters
+from api.context import caller_of, context_of, strict_parameters
 from layers.contract import Contract
 from layers.grants import may_read
 from layers.inbox import quarantine_counts, quarantine_rows
 from layers.reasons import ADVICE, TEXTS, Reason
 from twin.access import Audience, Caller, department
-from twin.database import refusals
 from twin.errors import NotAllowed, NotFound
 
 __all__ = ["router"]
@@ -43,7 +39,7 @@ def _mender(caller: Annotated[Caller, Depends(caller_of)]) -> Caller:
 def read_quarantine(request: Request, caller: Annotated[Caller, Depends(_mender)]) -> Response:
     """How many records stand in quarantine, by dataset and reason; of a department its own."""
     context = context_of(request)
-    with _owner(context) as connection:
+    with context.database.inspecting() as connection:
         counts = quarantine_counts(connection)
     found = [
         {
@@ -79,7 +75,7 @@ def read_quarantined(
     shown = may_read(contract.data_class, contract, caller.audience)
     if shown:
         open_entry(request, contract, caller)
-    with _owner(context) as connection:
+    with context.database.inspecting() as connection:
         rows = quarantine_rows(connection, dataset, reason=reason, status=status, after=after, limit=limit)
     hidden: dict[str, Any] = {} if shown else {"record": None, "detail": None}
     found = [{**asdict(row), **hidden} for row in rows]
@@ -87,10 +83,3 @@ def read_quarantined(
     if len(rows) == limit:
         links.append(link(str(request.url.include_query_params(after=rows[-1].id)), "next"))
     return json_response({"links": links, "records": found}, headers=_HEADERS)
-
-
-@contextmanager
-def _owner(context: Context) -> Generator[sa.Connection]:
-    """A connection that sees the quarantine, which no audience's role may: the routes decide who sees what of it."""
-    with refusals(), context.database.engine.connect() as connection:
-        yield connection

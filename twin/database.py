@@ -81,6 +81,17 @@ class Database:
         with refusals(), self.engine.begin() as connection:
             yield connection
 
+    @contextmanager
+    def inspecting(self) -> Generator[Connection]:
+        """A connection in a READ ONLY transaction as the owner, each statement limited as in `reading`.
+
+        For what no audience's role may read: whoever uses it decides who sees what. Raises as `writing` does.
+        """
+        limit_ms = max(1, round(1000 * self._timeout_s))
+        with refusals(), self.engine.begin() as connection:
+            connection.exec_driver_sql(f"SET TRANSACTION READ ONLY; SET LOCAL statement_timeout = {limit_ms}")
+            yield connection
+
     @asynccontextmanager
     async def reading(self, audience: Audience, *, timeout_s: float | None = None) -> AsyncGenerator[AsyncConnection]:
         """A connection in a READ ONLY transaction as `audience`, each statement limited to `timeout_s`.

@@ -29,14 +29,25 @@ class Door:
     async def _app(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.reached += 1
         given = dict(scope["headers"]).get(b"authorization")
-        status = 200 if given is None or given.startswith(b"Bearer good") else 401
+        status = 200
+        if given is not None and not scope["path"].startswith("/unread"):
+            name = given.removeprefix(b"Bearer ").decode()
+            if name.startswith("good"):
+                scope["state"]["proved"] = name.split(".")[0]
+            else:
+                status = 401
         await Response(status_code=status)(scope, receive, send)
 
     def ask(
-        self, path: str = "/collections", address: str = "10.0.0.1", bearer_: str | None = None, query: str = ""
+        self,
+        path: str = "/collections",
+        address: str = "10.0.0.1",
+        bearer_: str | None = None,
+        query: str = "",
+        headers: list[tuple[bytes, bytes]] | None = None,
     ) -> tuple[int, dict[str, str]]:
         """The status and the headers of an answer."""
-        headers = [(b"authorization", f"Bearer {bearer_}".encode())] if bearer_ else []
+        headers = [*(headers or []), *([(b"authorization", f"Bearer {bearer_}".encode())] if bearer_ else [])]
         scope = {
             "type": "http",
             "method": "GET",
@@ -100,6 +111,32 @@ def test_many_bad_tokens_lock_an_address_out_but_not_its_good_ones(door: Door) -
     assert door.ask(bearer_="bad-again")[0] == 401
 
 
+def test_a_persons_tokens_share_one_allowance(door: Door) -> None:
+    for token in ("good-a.1", "good-a.2"):
+        assert door.ask(bearer_=token)[0] == 200
+    assert [door.ask(bearer_=f"good-a.{1 + k % 2}")[0] for k in range(11)] == [*[200] * 10, 429]
+
+
+def test_a_door_that_reads_no_token_proves_none_good(door: Door) -> None:
+    answers = [door.ask("/unread", bearer_=f"made-up-{k}")[0] for k in range(40)]
+    assert answers == [*[200] * 10, *[429] * 30], "they count for their address"
+    assert not door.limit._good
+    door.now += 20
+    for k in range(3):
+        door.ask(bearer_=f"made-up-{k}")
+    assert door.ask(bearer_="made-up-9")[0] == 429, "locked out, though a door answered to it before"
+
+
+@pytest.mark.parametrize("query", ["f=csv", "f=%63sv", "%66=csv", "limit=5&f=parquet"])
+def test_a_file_weighs_the_same_however_it_is_spelt(door: Door, query: str) -> None:
+    assert [door.ask(query=query)[0], door.ask()[0]] == [200, 429]
+
+
+def test_a_file_asked_for_by_accept_weighs_the_same(door: Door) -> None:
+    headers = [(b"accept", b"text/csv;q=0.9")]
+    assert [door.ask(headers=headers)[0], door.ask()[0]] == [200, 429]
+
+
 def test_memory_is_bounded(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("api.limits._MOST_KNOWN", 10)
     for k in range(50):
@@ -119,6 +156,23 @@ def test_the_application_says_so_in_a_problem_document(strict: TestClient) -> No
     assert answers[-1].status_code == 429
     assert answers[-1].headers["content-type"] == "application/problem+json"
     assert answers[-1].json()["code"] == "too-many-requests"
+    elsewhere = strict.get("/conformance", headers={"Origin": "https://elsewhere.example"})
+    assert elsewhere.status_code == 429
+    assert elsewhere.headers["ratelimit"] == '"default";r=0;t=60'
+    assert elsewhere.headers["access-control-allow-origin"] == "*", "a page elsewhere can read why it has to wait"
+
+
+def test_no_word_is_a_token_until_the_twin_has_read_it(strict: TestClient) -> None:
+    words = [f"Bearer made-up-{k // 5}" for k in range(30)]  # each comes back, as one that had proved good would
+    answers = [strict.get("/conformance", headers={"Authorization": word}) for word in words]
+    assert [answer.status_code for answer in answers] == [*[200] * 10, *[429] * 20]
+
+
+def test_only_over_https_is_https_demanded(served: Served) -> None:
+    app = create_app(served.database, served.catalog, CITY, SECRET)
+    for scheme, said in (("https", "max-age=31536000"), ("http", None)):
+        answer = TestClient(app, base_url=f"{scheme}://127.0.0.1").get("/conformance")
+        assert answer.headers.get("strict-transport-security") == said
 
 
 @pytest.mark.parametrize(

@@ -133,6 +133,20 @@ def test_a_question_that_takes_too_long_is_refused_and_the_connection_lives_on(d
     assert look(Database(database.engine.url, database._readers.url, readers=1), slow_then_quick) == (1,)
 
 
+def test_who_inspects_as_the_owner_has_a_time_limit_and_writes_nothing(database: Database) -> None:
+    hurried = Database(database.engine.url, database._readers.url, readers=1, timeout_s=0.05)
+    try:
+        with pytest.raises(LimitExceeded, match="too long"), hurried.inspecting() as connection:
+            connection.execute(text("SELECT pg_sleep(30)"))
+        with pytest.raises(NotAllowed, match="read-only"), hurried.inspecting() as connection:
+            connection.execute(text("INSERT INTO twin.versions VALUES ('x', 1)"))
+        with hurried.writing() as connection:
+            limit = connection.scalar(text("SHOW statement_timeout"))
+        assert limit == "0", "the limit ended with its transaction"
+    finally:
+        asyncio.run(hurried.aclose())
+
+
 def test_readers_wait_for_each_other_and_none_is_lost(database: Database) -> None:
     async def crowd(database: Database) -> list[object]:
         return await asyncio.gather(*(asking(f"SELECT {n}, pg_sleep(0.01)::text")(database) for n in range(20)))
