@@ -5,6 +5,7 @@ Every door (items, tiles, cells, exports) reads what `visible` gives; none looks
 
 import datetime as dt
 from dataclasses import astuple, dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -18,6 +19,7 @@ from layers.filters import filter_condition
 from layers.paging import Position, fingerprint
 from layers.refusals import wrong_questions
 from layers.tables import all_rows, branch_table, dataset_table, latest_table, open_rows
+from twin.access import PUBLIC
 from twin.city import City
 from twin.errors import NotFound
 from twin.view import MAIN, View
@@ -40,6 +42,7 @@ __all__ = [
     "visible",
 ]
 
+_VIEWS_KEPT = 1024
 _LOOK_BACK = dt.timedelta(days=1)
 _EXACT_COUNT = 100_000
 _MOST_COLONS = 16
@@ -75,11 +78,17 @@ def visible(contract: Contract, view: View, city: City) -> Visible:
     A branch shows main as it goes on, but of every record that it has changed its own rows instead. Streams flow
     through all branches alike.
     """
+    return _visible(contract, replace(view, audience=PUBLIC), city.srid)
+
+
+@lru_cache(_VIEWS_KEPT)
+def _visible(contract: Contract, view: View, srid: int) -> Visible:
+    """As `visible`. Writing it down takes longer than many a question, and whoever asks, it is the same."""
     if contract.is_stream:
-        return _visible_stream(contract, view, city)
-    table = dataset_table(contract, city.srid)
+        return _visible_stream(contract, view, srid)
+    table = dataset_table(contract, srid)
     if view.branch != MAIN:
-        return Visible(_over_main(contract, table, view, city), ())
+        return Visible(_over_main(contract, table, view, srid), ())
     if view.known_at is None:
         return Visible(table, (_known(table, view), _valid(table, view)))
     rows = sa.select(*as_known(table, view.known_at)).where(_known(table, view), _valid(table, view))
@@ -96,18 +105,22 @@ def as_known(table: sa.FromClause, moment: dt.datetime) -> list[Column]:
 
 def branch_ids(contract: Contract, view: View, city: City) -> sa.Select[Any]:
     """The ids of the records that a branch has changed, as known at the view's time."""
-    rows = branch_table(contract, city.srid)
+    return _branch_ids(contract, view, city.srid)
+
+
+def _branch_ids(contract: Contract, view: View, srid: int) -> sa.Select[Any]:
+    rows = branch_table(contract, srid)
     return sa.select(rows.c.id).where(rows.c.branch == view.branch.number, _known(rows, view))
 
 
-def _over_main(contract: Contract, table: sa.Table, view: View, city: City) -> sa.FromClause:
+def _over_main(contract: Contract, table: sa.Table, view: View, srid: int) -> sa.FromClause:
     """Main's rows of the records that a branch has left alone, and the branch's own of the others."""
-    own = branch_table(contract, city.srid)
+    own = branch_table(contract, srid)
     columns = [column.name for column in table.columns]
     at = view.known_at
     # OFFSET 0 has it asked of each row by itself, from an index: a tile has few rows, a branch may have changed many.
     touched = (
-        branch_ids(contract, view, city)
+        _branch_ids(contract, view, srid)
         .where(own.c.id == table.c.id)
         .correlate(table)
         .offset(sa.literal_column("0", sa.Integer()))
@@ -137,11 +150,8 @@ def _valid(table: sa.Table, view: View) -> Column:
     return table.c.valid.overlaps(sa.func.tstzrange(span.start, span.end, "[]"))
 
 
-def _visible_stream(contract: Contract, view: View, city: City) -> Visible:
-    if view.valid_at is None and view.known_at is None:
-        latest = latest_table(contract, city.srid)
-        return Visible(latest, ())
-    table = dataset_table(contract, city.srid)
+def _visible_stream(contract: Contract, view: View, srid: int) -> Visible:
+    table = dataset_table(contract, srid)
     span, observed = view.valid_at, table.c.observed_at
     if span is not None and not span.is_instant:
         after = [observed >= span.start] if span.start is not None else []
@@ -150,7 +160,9 @@ def _visible_stream(contract: Contract, view: View, city: City) -> Visible:
         if view.known_at is None:
             return Visible(table, conditions)
         return Visible(sa.select(*as_known(table, view.known_at)).where(*conditions).subquery("visible"), ())
-    moment = (span.start if span else None) or view.known_at or dt.datetime.now(dt.UTC)
+    moment = view.known_at if span is None else span.start
+    if moment is None:
+        return Visible(latest_table(contract, srid), ())
     late = dt.timedelta(seconds=3 * seconds(contract.late_after)) if contract.late_after else _LOOK_BACK
     columns = as_known(table, view.known_at) if view.known_at is not None else list(table.columns)
     recent = sa.select(*columns).where(_known(table, view), observed <= moment, observed > moment - late)

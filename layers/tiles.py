@@ -66,36 +66,52 @@ async def tile(connection: AsyncConnection, contract: Contract, view: View, city
 
 @dataclass(frozen=True, slots=True)
 class _Drawing:
-    """How one tile of a dataset is drawn, as SQL. Every name in it is the catalogue's, every number is made here."""
+    """How one tile of a dataset is drawn, as SQL. Every name in it is the catalogue's.
+
+    The text is the same for all tiles of a dataset, so it is written and compiled once; where the tile lies is said
+    beside it, in `frame`.
+    """
 
     contract: Contract
     address: TileAddress
 
-    @property
-    def unit_m(self) -> float:
-        """The tile's raster unit in metres of the Mercator plane."""
-        return self.address.width_m / _EXTENT
+    def frame(self, grid: int = 1) -> sa.CTE:
+        """Where the tile lies: its bounds and raster unit on the Mercator plane, its squares in degrees."""
+        west_m, south_m = self.address.corner_m
+        width_m = self.address.width_m
+        west, south, east, north = self.address.box_deg()
+        bounds = sa.func.ST_MakeEnvelope(west_m, south_m, west_m + width_m, south_m + width_m, _MERCATOR)
+        numbers = {
+            "unit_m": width_m / _EXTENT,
+            "west": west,
+            "south": south,
+            "step_x": (east - west) / grid,
+            "step_y": (north - south) / grid,
+        }
+        columns = (sa.literal(number, sa.Double()).label(name) for name, number in numbers.items())
+        return sa.select(bounds.label("bounds"), *columns).cte("frame")
 
     def whole(self, found: Visible) -> sa.Select[int, Any]:
         """The number of records, at most one more than `_FEW`, and the tile of all of them where they are few."""
         names = list(self.contract.fields)
         hits = found.select(*(found.rows.c[name] for name in ("id", "geom", *names))).limit(_FEW + 1).cte("hits")
         number = sa.select(sa.func.count()).select_from(hits).scalar_subquery()
-        return sa.select(number, sa.case((number <= _FEW, self._layer(names, tolerance=0)))).add_cte(hits)
+        drawn = sa.case((number <= _FEW, self._layer(names, tolerance=0)))
+        return sa.select(number, drawn).add_cte(hits, self.frame())
 
     def thinned(self, found: Visible, level: int) -> sa.Select[Any]:
         """The tile with one record for each square of a grid, and the large ones; at the last level only the former."""
         names = _kept(self.contract)
         grid, last = _GRIDS[level], level == len(_GRIDS) - 1
-        west, south, east, north = self.address.box_deg()
-        step_x, step_y = (east - west) / grid, (north - south) / grid
         # Kept aside: the rows are looked at twice, and reading them from the table takes most of the time.
         keyed = found.select(
             *(found.rows.c[name] for name in ("id", "geom", *names)),
-            sa.literal_column(f"floor(({_MIDDLE_X} - {west!r}) / {step_x!r})").label("__square_x"),
-            sa.literal_column(f"floor(({_MIDDLE_Y} - {south!r}) / {step_y!r})").label("__square_y"),
-            sa.literal_column(self._weight(step_x), sa.BigInteger()).label("__weight"),
-            sa.literal_column(f"{_SIZE} > {_LARGE_SQUARES * step_x!r}", sa.Boolean()).label("__large"),
+            sa.literal_column(f"floor(({_MIDDLE_X} - {_of_frame('west')}) / {_STEP})").label("__square_x"),
+            sa.literal_column(f"floor(({_MIDDLE_Y} - {_of_frame('south')}) / {_of_frame('step_y')})").label(
+                "__square_y"
+            ),
+            sa.literal_column(self._weight(), sa.BigInteger()).label("__weight"),
+            sa.literal_column(f"{_SIZE} > {_LARGE_SQUARES} * {_STEP}", sa.Boolean()).label("__large"),
         ).cte("keyed")
         best = sa.select(sa.func.max(keyed.c["__weight"])).group_by(keyed.c["__square_x"], keyed.c["__square_y"])
         stands = keyed.c["__weight"].in_(best)
@@ -104,9 +120,9 @@ class _Drawing:
             .where(stands if last else sa.or_(keyed.c["__large"], stands))
             .cte("hits")
         )
-        return sa.select(self._layer(names, tolerance=1 << level)).add_cte(hits)
+        return sa.select(self._layer(names, tolerance=1 << level)).add_cte(self.frame(grid), hits)
 
-    def _weight(self, square_deg: float) -> str:
+    def _weight(self) -> str:
         """How much a record matters, as a 63-bit number that no other record has: rank, then size, then a hash.
 
         Only lines have a rank: the place of their value in the field that colours them, as roads have theirs by class.
@@ -120,7 +136,7 @@ class _Drawing:
             rank = f"greatest({_RANKS} - {place}, 0)"
         size = "0"
         if self.contract.geometry != "point":
-            steps = f"16 * (8 + ln({_SIZE} / {square_deg!r} + 1e-9) / {math.log(2)!r})"
+            steps = f"16 * (8 + ln({_SIZE} / {_STEP} + 1e-9) / {math.log(2)!r})"
             size = f"least(greatest({steps}, 0), {_SIZES})"
         number = f"(({rank}) * {_SIZES + 1} + floor({size}))::bigint"
         return f"(({number} << {_HASH_BITS}) | (hashtextextended(id, 0) & {(1 << _HASH_BITS) - 1}))"
@@ -133,32 +149,32 @@ class _Drawing:
         return sa.literal_column(
             f"""(SELECT ST_AsMVT(drawn, '{name}', {_EXTENT}, '__shape', '__number') FROM (
             SELECT hashtextextended(id, 0) & {_SAFE_INTEGER} AS __number, id{attributes},
-            ST_AsMVTGeom({self._shape(tolerance)}, {self._bounds}, {_EXTENT}, {_BUFFER}, true) AS __shape
+            ST_AsMVTGeom({self._shape(tolerance)}, {_of_frame("bounds")}, {_EXTENT}, {_BUFFER}, true) AS __shape
             FROM (SELECT *, ST_Transform(geom, {_MERCATOR}) AS __plane FROM hits OFFSET 0) AS plane OFFSET 0
             ) AS drawn WHERE __shape IS NOT NULL)""",
             sa.LargeBinary(),
         )
 
-    @property
-    def _bounds(self) -> str:
-        west, south = self.address.corner_m
-        edges = (west, south, west + self.address.width_m, south + self.address.width_m)
-        return f"ST_MakeEnvelope({', '.join(map(repr, edges))}, {_MERCATOR})"
-
     def _shape(self, tolerance: int) -> str:
         """The shape on the Mercator plane; a line or area smaller than the raster shows becomes a mark of its place."""
         if self.contract.geometry == "point":
             return "__plane"
-        simple = f"ST_Simplify(__plane, {tolerance * self.unit_m!r}, true)" if tolerance else "__plane"
-        mark = f"ST_Expand(ST_Envelope(__plane), {_LEAST_UNITS * self.unit_m / 2!r})"
+        simple = f"ST_Simplify(__plane, {tolerance} * {_UNIT}, true)" if tolerance else "__plane"
+        mark = f"ST_Expand(ST_Envelope(__plane), {_LEAST_UNITS / 2} * {_UNIT})"
         corners = f"ST_PointN(ST_ExteriorRing({mark}), 1), ST_PointN(ST_ExteriorRing({mark}), 3)"
         size = "greatest(ST_XMax(__plane) - ST_XMin(__plane), ST_YMax(__plane) - ST_YMin(__plane))"
         return (
-            f"CASE WHEN ST_Dimension(__plane) = 0 OR {size} >= {_LEAST_UNITS * self.unit_m!r} THEN {simple}"
+            f"CASE WHEN ST_Dimension(__plane) = 0 OR {size} >= {_LEAST_UNITS} * {_UNIT} THEN {simple}"
             f" WHEN ST_Dimension(__plane) = 1 THEN ST_MakeLine({corners}) ELSE {mark} END"
         )
 
 
+def _of_frame(name: str) -> str:
+    """A number of `frame`, asked for once."""
+    return f"(SELECT {name} FROM frame)"
+
+
+_UNIT, _STEP = _of_frame("unit_m"), _of_frame("step_x")
 _MIDDLE_X = "(ST_XMin(geom) + ST_XMax(geom)) / 2"
 _MIDDLE_Y = "(ST_YMin(geom) + ST_YMax(geom)) / 2"
 _SIZE = "ST_Length(ST_BoundingDiagonal(geom))"

@@ -27,6 +27,16 @@ __all__ = ["Database", "connect", "ensure_roles", "private_database", "refusals"
 _READERS = 48
 """Reading connections of all server processes together."""
 
+_READING = (
+    f"role={GATE_ROLE}",
+    "default_transaction_read_only=on",
+    # A box of one street and one of the whole city want different plans, so none is kept for both.
+    "plan_cache_mode=force_custom_plan",
+    # Parallel workers take longer to start (20 ms) than most questions take; PostGIS's costs hide that.
+    "parallel_setup_cost=1000000",
+)
+"""How reading connections start."""
+
 _MIGRATION_LOCK = 0x74_77_69_6E  # "twin"
 _OPENING_TIMEOUT_S = 10
 _VARIABLE = "TWIN_DATABASE_URL"
@@ -63,7 +73,7 @@ class Database:
             gate,
             connect_args={
                 **opening,
-                "options": f"{options} -c role={GATE_ROLE} -c default_transaction_read_only=on",
+                "options": f"{options} {' '.join(f'-c {option}' for option in _READING)}",
             },
             isolation_level="AUTOCOMMIT",
             pool_size=readers,
