@@ -1,14 +1,17 @@
 """`/audit`: who did what, for administrators. Looking at it is put on record too."""
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import AwareDatetime
+from sqlalchemy import Connection
 
 from api.answers import json_response, link
 from api.auditing import ViewRoute
-from api.context import caller_of, context_of, strict_parameters
+from api.context import Context, caller_of, context_of, strict_parameters
 from layers.extents import extent_of
 from twin.access import Caller
 from twin.audit import Entry, append, entries, verify, who_looked
@@ -30,6 +33,15 @@ def _auditor(caller: Annotated[Caller, Depends(caller_of)]) -> Caller:
 Auditor = Annotated[Caller, Depends(_auditor)]
 
 
+@contextmanager
+def _on_record(context: Context, entry: Entry) -> Generator[Connection]:
+    """A connection to read the log with. That somebody does is on record before they see anything."""
+    with context.database.writing() as connection:
+        append(connection, [entry])
+    with context.database.inspecting() as connection:
+        yield connection
+
+
 @router.get("/audit", response_class=Response)
 def read_audit(
     request: Request,
@@ -43,7 +55,8 @@ def read_audit(
     limit: Annotated[int, Query(ge=1, le=1_000)] = 100,
 ) -> Response:
     """Entries of the audit log, the newest first."""
-    with context_of(request).database.writing() as connection:
+    entry = Entry("audit", caller, dataset, detail={"query": str(request.url.query)[:2_000]})
+    with _on_record(context_of(request), entry) as connection:
         found = entries(
             connection,
             dataset=dataset,
@@ -54,7 +67,6 @@ def read_audit(
             before=before,
             limit=limit,
         )
-        append(connection, [Entry("audit", caller, dataset, detail={"query": str(request.url.query)[:2_000]})])
     links = [link(str(request.url), "self")]
     if len(found) == limit:
         links.append(link(str(request.url.include_query_params(before=found[-1].seq)), "next"))
@@ -73,10 +85,9 @@ def read_who(
     """Who was shown a record: for certain, or possibly as part of an area or of the whole dataset."""
     context = context_of(request)
     contract = context.catalog[dataset]
-    with context.database.writing() as connection:
+    with _on_record(context, Entry("audit", caller, dataset, (id_,), detail={"question": "who"})) as connection:
         extent = extent_of(connection, contract, context.city, id_)
         found = who_looked(connection, dataset, id_, extent, limit=limit)
-        append(connection, [Entry("audit", caller, dataset, (id_,), detail={"question": "who"})])
     return json_response({"dataset": dataset, "id": id_, "looks": [asdict(one) for one in found]}, headers=_HEADERS)
 
 
@@ -84,8 +95,7 @@ def read_who(
 def read_verification(request: Request, caller: Auditor) -> Response:
     """Whether the chain of the log is whole: how many entries were checked, and the first fault in words."""
     context = context_of(request)
-    with context.database.writing() as connection:
+    with _on_record(context, Entry("audit", caller, detail={"question": "verify"})) as connection:
         found = verify(connection, context.audit.kept_head())
-        append(connection, [Entry("audit", caller, detail={"question": "verify"})])
     head = {"seq": found.head[0], "hash": found.head[1].hex()}
     return json_response({"checked": found.checked, "fault": found.fault, "head": head}, headers=_HEADERS)

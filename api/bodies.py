@@ -1,5 +1,6 @@
 """What every JSON body has to be, whatever it says: not too deep, and nothing that a database cannot hold."""
 
+import json
 from typing import Any
 
 import orjson
@@ -14,7 +15,7 @@ _LARGEST = 2**63 - 1  # orjson reads no float that is not finite
 
 
 async def require_plain(request: Request) -> None:
-    """Refuse a JSON body with NaN, numbers that no column holds, the character NUL, or nesting over 64.
+    """Refuse a JSON body with NaN, numbers that no column holds, the character NUL, nesting over 64, or a doubled name.
 
     Raises InvalidRequest or LimitExceeded.
     """
@@ -22,10 +23,20 @@ async def require_plain(request: Request) -> None:
     if not body:
         return
     try:
-        found = orjson.loads(body)
+        _check(orjson.loads(body), 0)
+        json.loads(body, object_pairs_hook=_without_doubles)
     except orjson.JSONDecodeError as error:
         raise InvalidRequest(f"the body is no JSON: {error}.", where="body", remedy="See RFC 8259.") from error
-    _check(found, 0)
+
+
+def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object. Of two members of one name readers would see different ones."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        double = next(name for name in names if names.count(name) > 1)
+        raise InvalidRequest(f"{double[:60]!r} is there twice in one object.", where="body", remedy="Say it once.")
+    return found
 
 
 def _check(value: Any, depth: int) -> None:  # noqa: ANN401  (JSON)

@@ -63,7 +63,7 @@ class Review(BaseModel):
 def read_branches(request: Request, caller: SignedIn) -> Response:
     """The branches that are not discarded, the newest first, and the verbs that edits know."""
     context = context_of(request)
-    with context.database.writing() as connection:
+    with context.database.inspecting() as connection:
         found = branches(connection)
     allowed = {contract.id for contract in readable(context, caller.audience)}
     known = {verb: [one for one in datasets if one in allowed] for verb, datasets in verbs(context.catalog).items()}
@@ -88,7 +88,7 @@ def make_branch(request: Request, caller: SignedIn, new: NewBranch) -> Response:
 def read_branch(request: Request, branch: str, caller: SignedIn) -> Response:
     """One branch, and the datasets it has changed."""
     context = context_of(request)
-    with context.database.writing() as connection:
+    with context.database.inspecting() as connection:
         listed = find(connection, branch)
         datasets = [contract.id for contract in _changed(context, connection, listed, caller)]
     return json_response(_branch(request, listed) | {"datasets": datasets}, headers=_HEADERS)
@@ -113,7 +113,7 @@ def read_edits(
     """What was done in a branch, in order; only in datasets that the caller may read."""
     context = context_of(request)
     allowed = [contract.id for contract in readable(context, caller.audience)]
-    with context.database.writing() as connection:
+    with context.database.inspecting() as connection:
         found = edits_of(connection, find(connection, branch), allowed, after=after, limit=limit)
     return json_response({"edits": [asdict(one) for one in found]}, headers=_HEADERS)
 
@@ -144,7 +144,7 @@ async def read_difference(
         contract = require_readable(request, caller, collection)
         body = await difference_collection(request, context, contract, views, Writing(), limit=limit, offset=offset)
         return json_response(body, media_type=GEOJSON, headers=_HEADERS)
-    with context.database.writing() as connection:
+    with context.database.inspecting() as connection:
         changed = _changed(context, connection, find(connection, branch), caller)
     async with context.database.reading(caller.audience) as connection:
         found = [{"dataset": one.id, **await counts(connection, one, views, context.city)} for one in changed]
@@ -189,7 +189,7 @@ async def read_difference_cells(
 def read_merge(request: Request, branch: str, caller: SignedIn) -> Response:
     """What a merge would meet: the records that main has changed since the branch copied them."""
     context = context_of(request)
-    with context.database.writing() as connection:
+    with context.database.inspecting() as connection:
         listed = find(connection, branch)
         changed = _changed(context, connection, listed, caller)
         found = [one for contract in changed for one in clashes(connection, contract, context.city, listed)]

@@ -56,7 +56,7 @@ def read_grants(request: Request, caller: Annotated[Caller, Depends(caller_of)])
     """The grants that hold; of those who are no administrators the ones that are given to themselves."""
     if caller.audience.name == PUBLIC.name:
         raise NotAllowed("the public has no grants.", remedy="Send a token.")
-    with context_of(request).database.writing() as connection:
+    with context_of(request).database.inspecting() as connection:
         found = granted(connection)
     if caller.audience.name != "administrator":
         found = [

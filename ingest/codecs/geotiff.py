@@ -35,6 +35,8 @@ Ints = NDArray[np.int64]
 
 _MOST_PIXELS = 2_000_000_000
 _LARGEST_BLOCK_BYTES = 512 << 20
+_MOST_INFLATED, _INFLATED_BYTES = 1_100, 64 << 20
+"""Deflate packs at most 1,032 bytes into one. A file that claims more stores nothing for most of its pixels."""
 _WINDOW_PIXELS = 1 << 22
 _MERGED_WINDOWS = 16
 _EDGE_VERTICES = 16
@@ -119,8 +121,8 @@ def read(path: Path, contract: Contract, options: ReadOptions) -> Iterator[Recor
 def read_coverage(path: Path, band: str | None = None) -> Coverage:
     """Open a GeoTIFF far enough to know what it is. `band` is a number from 1, needed when there are several.
 
-    Raises SourceError when it is not a GeoTIFF, says no CRS or position, is larger than 2e9 pixels, or no band is
-    chosen of several.
+    Raises SourceError when it is not a GeoTIFF, says no CRS or position, is larger than 2e9 pixels, claims far more
+    pixels than it stores, or no band is chosen of several.
     """
     with _opened(path) as source:
         if source.crs is None or (crs := crs_word(source.crs.to_wkt())) is None:
@@ -133,7 +135,14 @@ def read_coverage(path: Path, band: str | None = None) -> Coverage:
             )
         number = _band(band, source.count)
         rows, columns = source.block_shapes[number - 1]
-        if rows * columns * np.dtype(source.dtypes[number - 1]).itemsize > _LARGEST_BLOCK_BYTES:
+        pixel_bytes = sum(np.dtype(kind).itemsize for kind in source.dtypes)
+        raster_bytes, stored_bytes = source.width * source.height * pixel_bytes, path.stat().st_size
+        if raster_bytes > max(_INFLATED_BYTES, _MOST_INFLATED * stored_bytes):
+            raise SourceError(
+                f"the raster claims {raster_bytes:,} bytes of pixels and stores {stored_bytes:,}.",
+                remedy="Cut it to where it has values.",
+            )
+        if rows * columns * pixel_bytes > _LARGEST_BLOCK_BYTES:
             raise SourceError("the raster's blocks are too large.", remedy="Rewrite it: gdal_translate -co TILED=YES.")
         coverage = Coverage(path, number, crs, source.width, source.height, source.transform)
     if not (np.abs(coverage.corners) < _FARTHEST).all() or np.ptp(coverage.corners, axis=0).min() < _NARROWEST:

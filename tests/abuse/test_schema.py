@@ -14,7 +14,7 @@ from twin.access import Audience
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance]
 thorough = settings(
-    max_examples=25,
+    max_examples=100,
     deadline=None,
     derandomize=True,
     database=None,

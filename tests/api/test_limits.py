@@ -220,6 +220,15 @@ def test_bodies_that_nothing_can_hold_are_refused(served: Served, path: str, kin
     assert 400 <= answer.status_code < 500, answer.text
 
 
+def test_a_name_that_is_said_twice_is_refused(served: Served) -> None:
+    headers = {**bearer(Audience("planner")), "Content-Type": "application/json"}
+    answer = served.client.post("/branches", content=b'{"name": "one", "title": "", "name": "two"}', headers=headers)
+    assert answer.status_code == 400
+    assert "'name' is there twice" in answer.json()["detail"]
+    assert served.client.get("/branches/one", headers=headers).status_code == 404
+    assert served.client.get("/branches/two", headers=headers).status_code == 404
+
+
 def test_a_body_without_a_length_is_limited_too(served: Served) -> None:
     host, port = served.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=20) as connection:

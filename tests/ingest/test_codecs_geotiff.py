@@ -137,6 +137,24 @@ def test_huge_raster_is_refused(tmp_path: Path) -> None:
         read_coverage(path)
 
 
+@pytest.mark.parametrize(("side", "bands"), [(20_000, 1), (5_000, 4)])
+def test_a_raster_of_pixels_that_it_does_not_store_is_refused(tmp_path: Path, side: int, bands: int) -> None:
+    path = tmp_path / "sparse.tif"
+    profile = {"width": side, "height": side, "count": bands, "dtype": "float32", "SPARSE_OK": "TRUE", "tiled": True}
+    with rasterio.open(
+        path, "w", driver="GTiff", crs="EPSG:4326", transform=from_origin(WEST, NORTH, 1e-6, 1e-6), **profile
+    ):
+        pass
+    with pytest.raises(SourceError, match="of pixels and stores"):
+        read_coverage(path, "1")
+
+
+def test_a_raster_packed_as_tightly_as_deflate_can_is_read(tmp_path: Path) -> None:
+    path = raster(tmp_path, np.zeros((6_000, 6_000), dtype=np.uint16), tiled=True, compress="deflate", zlevel=9)
+    assert path.stat().st_size < 500_000
+    assert read_coverage(path).width == 6_000
+
+
 def test_other_drivers_and_paths_are_not_opened(tmp_path: Path) -> None:
     real = raster(tmp_path, np.zeros((5, 5), dtype=np.uint8))
     disguised = tmp_path / "virtual.tif"
