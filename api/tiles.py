@@ -8,12 +8,13 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from api.answers import JSON, chosen_format, json_response, link, url_of
 from api.auditing import ViewRoute, add_to_entry
-from api.context import Asked, asked, contract_of, strict_parameters
+from api.context import Asked, asked, contract_of, strict_parameters, view_of
 from layers.contract import Contract
 from layers.tiles import MARGIN, tile
 from layers.tilesets import MATRIX_SET, MATRIX_SET_URI, MEDIA_TYPE, TILE_MATRIX_SET, TileAddress, tilejson, tileset
 from twin.access import PUBLIC
 from twin.errors import NotFound
+from twin.view import View
 
 __all__ = ["router"]
 
@@ -42,31 +43,41 @@ async def read_matrix_set(matrix_set: str) -> Response:
 
 
 @router.get("/collections/{collection}/tiles", response_class=Response)
-async def read_tilesets(request: Request, contract: Annotated[Contract, Depends(contract_of)]) -> Response:
+async def read_tilesets(
+    request: Request, contract: Annotated[Contract, Depends(contract_of)], view: Annotated[View, Depends(view_of)]
+) -> Response:
     """The tilesets of a collection: one."""
-    found = tileset(contract, request.app.state.context.city, url_of(request, ""))
+    found = tileset(contract, request.app.state.context.city, url_of(request, ""), view)
     body = {"links": [link(str(request.url), "self")], "tilesets": [found]}
     return json_response(body, headers=_HEADERS)
 
 
 @router.get("/collections/{collection}/tiles/{matrix_set}", response_class=Response)
 async def read_tileset(
-    request: Request, matrix_set: str, contract: Annotated[Contract, Depends(contract_of)]
+    request: Request,
+    matrix_set: str,
+    contract: Annotated[Contract, Depends(contract_of)],
+    view: Annotated[View, Depends(view_of)],
 ) -> Response:
     """The tileset of a collection: metadata of OGC API Tiles, or TileJSON with `f=tilejson`."""
     _require_known(matrix_set)
     word = chosen_format(request, {"json": JSON, "tilejson": _TILEJSON})
     made = tilejson if word == "tilejson" else tileset
-    return json_response(made(contract, request.app.state.context.city, url_of(request, "")), headers=_HEADERS)
+    return json_response(made(contract, request.app.state.context.city, url_of(request, ""), view), headers=_HEADERS)
 
 
 @router.get("/collections/{collection}/tiles/{matrix_set}/tilejson.json", response_class=Response)
 async def read_tilejson(
-    request: Request, matrix_set: str, contract: Annotated[Contract, Depends(contract_of)]
+    request: Request,
+    matrix_set: str,
+    contract: Annotated[Contract, Depends(contract_of)],
+    view: Annotated[View, Depends(view_of)],
 ) -> Response:
     """TileJSON of a collection, for map libraries."""
     _require_known(matrix_set)
-    return json_response(tilejson(contract, request.app.state.context.city, url_of(request, "")), headers=_HEADERS)
+    return json_response(
+        tilejson(contract, request.app.state.context.city, url_of(request, ""), view), headers=_HEADERS
+    )
 
 
 @router.get(

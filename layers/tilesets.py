@@ -3,10 +3,12 @@
 import math
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlencode
 
 from layers.contract import Contract
 from twin.city import City
 from twin.errors import InvalidRequest
+from twin.view import View
 
 __all__ = ["MATRIX_SET", "MATRIX_SET_URI", "MEDIA_TYPE", "TILE_MATRIX_SET", "TileAddress", "tilejson", "tileset"]
 
@@ -60,8 +62,8 @@ def _latitude_deg(share: float) -> float:
     return math.degrees(math.atan(math.sinh(math.pi * (1 - 2 * share))))
 
 
-def tilejson(contract: Contract, city: City, base_url: str) -> dict[str, Any]:
-    """TileJSON 3.0 of a dataset."""
+def tilejson(contract: Contract, city: City, base_url: str, view: View) -> dict[str, Any]:
+    """TileJSON 3.0 of a dataset as a view shows it."""
     layer = {
         "id": contract.id,
         "description": contract.title.en,
@@ -71,7 +73,7 @@ def tilejson(contract: Contract, city: City, base_url: str) -> dict[str, Any]:
         "tilejson": "3.0.0",
         "name": contract.title.zh,
         "attribution": contract.owner,
-        "tiles": [f"{base_url}/collections/{contract.id}/tiles/{MATRIX_SET}/{{z}}/{{y}}/{{x}}"],
+        "tiles": [f"{base_url}/collections/{contract.id}/tiles/{MATRIX_SET}/{{z}}/{{y}}/{{x}}{_question(view)}"],
         "bounds": list(city.bounds),
         "minzoom": contract.style.minzoom,
         "maxzoom": _DEEPEST_USEFUL,
@@ -79,8 +81,8 @@ def tilejson(contract: Contract, city: City, base_url: str) -> dict[str, Any]:
     }
 
 
-def tileset(contract: Contract, city: City, base_url: str) -> dict[str, Any]:
-    """The tileset metadata of OGC API Tiles."""
+def tileset(contract: Contract, city: City, base_url: str, view: View) -> dict[str, Any]:
+    """The tileset metadata of OGC API Tiles, of a dataset as a view shows it."""
     path = f"{base_url}/collections/{contract.id}/tiles/{MATRIX_SET}"
     west, south, east, north = city.bounds
     return {
@@ -91,16 +93,21 @@ def tileset(contract: Contract, city: City, base_url: str) -> dict[str, Any]:
         "layers": [{"id": contract.id, "dataType": "vector"}],
         "boundingBox": {"lowerLeft": [west, south], "upperRight": [east, north]},
         "links": [
-            {"href": path, "rel": "self", "type": "application/json"},
+            {"href": f"{path}{_question(view)}", "rel": "self", "type": "application/json"},
             {
-                "href": f"{path}/{{tileMatrix}}/{{tileRow}}/{{tileCol}}",
+                "href": f"{path}/{{tileMatrix}}/{{tileRow}}/{{tileCol}}{_question(view)}",
                 "rel": "item",
                 "type": MEDIA_TYPE,
                 "templated": True,
             },
-            {"href": f"{path}/tilejson.json", "rel": "describedby", "type": "application/json"},
+            {"href": f"{path}/tilejson.json{_question(view)}", "rel": "describedby", "type": "application/json"},
         ],
     }
+
+
+def _question(view: View) -> str:
+    """The part of an address that asks for a view."""
+    return f"?{urlencode(view.parameters)}" if view.parameters else ""
 
 
 def _matrix(zoom: int) -> dict[str, Any]:

@@ -47,6 +47,11 @@ class Span:
         """Whether both ends are the same moment."""
         return self.start is not None and self.start == self.end
 
+    def __str__(self) -> str:
+        """As `parse` reads it."""
+        start, end = (".." if moment is None else moment.isoformat() for moment in (self.start, self.end))
+        return start if self.is_instant else f"{start}/{end}"
+
     @classmethod
     def parse(cls, text: str) -> "Span":
         """Read the `datetime` parameter of OGC API Features (RFC 3339): `t`, `t/t`, `../t` or `t/..`.
@@ -93,6 +98,16 @@ class View:
     def is_current(self) -> bool:
         """Whether this is the main city, now, as known now: the case that indexes and caches are built for."""
         return self.valid_at is None and self.known_at is None and self.branch == MAIN
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        """The parameters by which every door is asked for this city; who looks is said by a token."""
+        said = {
+            "datetime": str(self.valid_at) if self.valid_at is not None else None,
+            "known-at": self.known_at.isoformat() if self.known_at is not None else None,
+            "branch": self.branch.name if self.branch != MAIN else None,
+        }
+        return {name: value for name, value in said.items() if value is not None}
 
     @property
     def is_over_time(self) -> bool:

@@ -3,6 +3,7 @@
 import gzip
 import math
 import time
+from urllib.parse import parse_qsl, urlsplit
 
 import mapbox_vector_tile
 import pytest
@@ -11,6 +12,7 @@ from layers.versions import mark_changed
 from tests.api.city import Served, bearer
 from tests.layers.park import CITY, put
 from twin.access import Audience
+from twin.view import Span, parse_moment
 
 PATH = "/collections/{}/tiles/WebMercatorQuad"
 
@@ -95,6 +97,21 @@ def test_tilesets_and_tilejson(served: Served) -> None:
     assert item["templated"]
     assert tileset["tileMatrixSetURI"] == served.json("/tileMatrixSets/WebMercatorQuad")["uri"]
     assert served.json("/tileMatrixSets")["tileMatrixSets"][0]["id"] == "WebMercatorQuad"
+
+
+def test_tilejson_leads_to_the_tiles_of_its_view(served: Served) -> None:
+    base = PATH.format("housing.buildings")
+    question = {"datetime": "2026-01-01T00:00:00+08:00/..", "known-at": "2001-10-01T08:00:00Z"}
+    (template,) = served.json(f"{base}/tilejson.json", **question)["tiles"]
+    (tileset,) = served.json("/collections/housing.buildings/tiles", **question)["tilesets"]
+    item = next(link["href"] for link in tileset["links"] if link["rel"] == "item")
+    for address_ in (template, item):
+        asked = dict(parse_qsl(urlsplit(address_).query))
+        assert Span.parse(asked["datetime"]) == Span.parse(question["datetime"])
+        assert parse_moment(asked["known-at"]) == parse_moment(question["known-at"])
+    z, y, x = address(12)
+    filled = template.replace("{z}", str(z)).replace("{y}", str(y)).replace("{x}", str(x))
+    assert served.get(filled).content == b"", "nothing was known yet"
 
 
 def test_the_basemap_asks_nothing_but_this_server_for_what_the_reader_may_see(served: Served) -> None:

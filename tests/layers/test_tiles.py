@@ -298,11 +298,11 @@ def test_the_cache_forgets_what_was_not_asked_for_longest() -> None:
 
 def test_tilesets_describe_themselves(park: Park) -> None:
     contract = park.catalog["parks.trees"]
-    described = tilejson(contract, CITY, "http://h")
+    described = tilejson(contract, CITY, "http://h", View())
     assert described["tiles"] == ["http://h/collections/parks.trees/tiles/WebMercatorQuad/{z}/{y}/{x}"]
     assert [layer["id"] for layer in described["vector_layers"]] == ["parks.trees"]
     assert set(described["vector_layers"][0]["fields"]) == {"id", *contract.fields}
-    item = next(link for link in tileset(contract, CITY, "http://h")["links"] if link["rel"] == "item")
+    item = next(link for link in tileset(contract, CITY, "http://h", View())["links"] if link["rel"] == "item")
     assert item["href"].endswith("/{tileMatrix}/{tileRow}/{tileCol}")
     matrices = TILE_MATRIX_SET["tileMatrices"]
     assert len(matrices) == MAX_ZOOM + 1

@@ -34,6 +34,9 @@ def test_axe_finds_nothing(visit: Visitor, hospital: Json, node_modules: Path, d
     seen.go(f"layers={LAYER}&feature={LAYER}/{hospital['id']}")
     expect(page.locator("#card dl").first).to_be_visible()
     check("the card of a record")
+    seen.go(f"layers={LAYER}&at=2026-11-01T00:00:00Z")
+    expect(page.locator("#time")).to_be_visible()
+    check("another moment")
 
 
 def test_keyboard_reaches_and_does_everything(visit: Visitor) -> None:

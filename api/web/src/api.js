@@ -102,15 +102,23 @@ export const collections = async () => (await get('collections', {f: 'json', lan
 /** @returns {Promise<Indicator[]>} */
 export const indicators = async () => (await get('indicators', {f: 'json', lang})).indicators;
 
+/**
+ * The parameter by which all doors are asked for a moment; none for now.
+ * @param {Date | null} moment
+ * @returns {Record<string, string>}
+ */
+const at = moment => (moment ? {datetime: `${moment.toISOString().slice(0, 19)}Z`} : {});
+
 /** @returns {Promise<any>} */
 export const basemap = () => get('basemaps/light/style.json', {lang});
 
 /**
  * @param {string} dataset
  * @param {string} id
+ * @param {Date | null} moment null: now
  * @returns {Promise<Item>}
  */
-export const item = (dataset, id) => get(itemPath(dataset, id), {f: 'json', lang});
+export const item = (dataset, id, moment) => get(itemPath(dataset, id), {f: 'json', lang, ...at(moment)});
 
 /**
  * @param {string} dataset
@@ -122,12 +130,13 @@ export const itemPath = (dataset, id) => `collections/${dataset}/items/${encodeU
  * The records in a box.
  * @param {string} dataset
  * @param {number[]} bbox
+ * @param {Date | null} moment null: now
  * @param {number} limit
  * @param {AbortSignal} signal
  * @returns {Promise<Items>}
  */
-export const items = (dataset, bbox, limit, signal) =>
-  get(`collections/${dataset}/items`, {f: 'json', lang, bbox: bboxText(bbox), limit}, signal);
+export const items = (dataset, bbox, moment, limit, signal) =>
+  get(`collections/${dataset}/items`, {f: 'json', lang, bbox: bboxText(bbox), limit, ...at(moment)}, signal);
 
 /**
  * The next page, by the link of the last one.
@@ -140,14 +149,21 @@ export const nextItems = href => get(href);
  * @param {string} indicator
  * @param {number} resolution
  * @param {number[]} bbox
+ * @param {Date | null} moment null: now
  * @param {AbortSignal} signal
  * @returns {Promise<Cells>}
  */
-export const cells = (indicator, resolution, bbox, signal) =>
-  get(`indicators/${indicator}/cells`, {f: 'geojson', lang, resolution, bbox: bboxText(bbox)}, signal);
+export const cells = (indicator, resolution, bbox, moment, signal) =>
+  get(`indicators/${indicator}/cells`, {f: 'geojson', lang, resolution, bbox: bboxText(bbox), ...at(moment)}, signal);
 
 /** @param {number[]} bbox */
 const bboxText = bbox => bbox.map(degree => degree.toFixed(5)).join(',');
 
-/** @param {string} dataset */
-export const tileJson = dataset => `${ROOT}collections/${dataset}/tiles/WebMercatorQuad/tilejson.json`;
+/**
+ * @param {string} dataset
+ * @param {Date | null} moment null: now
+ */
+export const tileJson = (dataset, moment) => {
+  const query = new URLSearchParams(at(moment)).toString();
+  return `${ROOT}collections/${dataset}/tiles/WebMercatorQuad/tilejson.json${query && `?${query}`}`;
+};

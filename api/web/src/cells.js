@@ -45,6 +45,8 @@ export class Choropleth {
   /** @type {{resolution: number, box: number[]} | null} */
   #covered = null;
   #request = new AbortController();
+  /** @type {Date | null} */
+  #moment = null;
 
   /**
    * @param {MapLibre} map whose style is loaded
@@ -61,13 +63,19 @@ export class Choropleth {
   }
 
   /**
-   * Show this indicator, or none.
+   * Show this indicator, or none, as it was at a moment.
    * @param {Indicator | null} indicator
+   * @param {Date | null} moment null: now
    */
-  set(indicator) {
-    if (indicator?.id === this.indicator?.id) return;
+  set(indicator, moment) {
+    const isOther = indicator?.id !== this.indicator?.id;
+    const isLater = moment?.getTime() !== this.#moment?.getTime();
     this.indicator = indicator;
-    this.retry();
+    this.#moment = moment;
+    if (isOther) return this.retry();
+    if (!isLater) return;
+    this.#covered = null; // the old cells stay until the new ones are there
+    this.#refresh();
   }
 
   /** Ask again. */
@@ -99,7 +107,7 @@ export class Choropleth {
     this.#become('loading');
     const box = widened(seen);
     try {
-      const cells = await api.cells(indicator.id, resolution, box, this.#request.signal);
+      const cells = await api.cells(indicator.id, resolution, box, this.#moment, this.#request.signal);
       this.#covered = {resolution, box};
       this.#draw(cells);
       this.#become(cells.features.length ? 'shown' : 'empty');

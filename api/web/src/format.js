@@ -81,6 +81,26 @@ export function time(moment) {
 }
 
 /**
+ * `2026-11-22T08:05` in the city's zone, as a `datetime-local` field holds it.
+ * @param {Date} moment
+ */
+export function zoned(moment) {
+  return time(moment.toISOString()).replace(' ', 'T');
+}
+
+/**
+ * The moment of such a text; null for what is none.
+ * @param {string} text
+ */
+export function unzoned(text) {
+  const asUtc = new Date(`${text}Z`).getTime();
+  if (Number.isNaN(asUtc)) return null;
+  // The zone's shift is that of the moment, which is known well enough from the shift at the text taken as UTC.
+  const shift = new Date(`${zoned(new Date(asUtc))}Z`).getTime() - asUtc;
+  return new Date(asUtc - shift);
+}
+
+/**
  * How long ago: "3 分钟前", "3 minutes ago".
  * @param {string} moment RFC 3339
  */

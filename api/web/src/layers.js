@@ -21,6 +21,8 @@ export class DataLayers {
   #changed;
   /** @type {{source: string, sourceLayer: string, id: string} | null} */
   #hovered = null;
+  /** @type {Date | null} */
+  #moment = null;
 
   /**
    * @param {MapLibre} map whose style is loaded
@@ -35,13 +37,19 @@ export class DataLayers {
   }
 
   /**
-   * Show exactly these datasets.
+   * Show exactly these datasets, as they were at a moment. What is on the map stays until the new tiles are there.
    * @param {Collection[]} collections
+   * @param {Date | null} moment null: now
    */
-  set(collections) {
+  set(collections, moment) {
+    const isLater = moment?.getTime() !== this.#moment?.getTime();
+    this.#moment = moment;
     const wanted = new Set(collections.map(collection => collection.id));
     for (const id of [...this.#drawn.keys()]) if (!wanted.has(id)) this.#remove(id);
-    for (const collection of collections) if (!this.#drawn.has(collection.id)) this.#add(collection);
+    for (const collection of collections) {
+      if (!this.#drawn.has(collection.id)) this.#add(collection);
+      else if (isLater) this.#renew(collection.id);
+    }
     this.#uncover();
   }
 
@@ -100,12 +108,20 @@ export class DataLayers {
   #add(collection) {
     const {id} = collection;
     const source = sourceOf(id);
-    this.#map.addSource(source, {type: 'vector', url: tileJson(id), promoteId: {[id]: 'id'}});
+    this.#map.addSource(source, {type: 'vector', url: tileJson(id, this.#moment), promoteId: {[id]: 'id'}});
     const {layers, minzoom = 0} = collection.twin.style;
     const parts = layers.map((layer, index) => ({minzoom, ...layer, id: `${source}:${index}`}));
     for (const part of parts) addRanked(this.#map, {...part, source, 'source-layer': id});
     for (const outline of outlines(source, id, minzoom)) addRanked(this.#map, outline, RANK.mark);
     this.#drawn.set(id, {collection, layers: parts.map(part => part.id), status: 'loading'});
+  }
+
+  /** @param {string} id */
+  #renew(id) {
+    const drawn = this.#drawn.get(id);
+    if (drawn?.status === 'error') return this.retry(id);
+    const source = /** @type {import('maplibre-gl').VectorTileSource} */ (this.#map.getSource(sourceOf(id)));
+    source.setUrl(tileJson(id, this.#moment));
   }
 
   /** @param {string} id */

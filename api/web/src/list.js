@@ -24,6 +24,8 @@ export class RecordTable {
   #said = h('p');
   #body = h('div');
   #request = new AbortController();
+  /** @type {Date | null} */
+  #moment = null;
 
   /**
    * @param {HTMLElement} place
@@ -39,11 +41,17 @@ export class RecordTable {
   }
 
   /**
-   * List the records of this dataset, or none.
+   * List the records of this dataset, or none, as they were at a moment.
    * @param {Collection | null} collection
+   * @param {Date | null} moment null: now
    */
-  set(collection) {
-    if (collection?.id === this.#collection?.id) return;
+  set(collection, moment) {
+    const isLater = moment?.getTime() !== this.#moment?.getTime();
+    this.#moment = moment;
+    if (collection?.id === this.#collection?.id) {
+      if (collection && isLater) this.#again();
+      return;
+    }
     this.#collection = collection;
     this.#box = '';
     this.place.hidden = !collection;
@@ -57,6 +65,11 @@ export class RecordTable {
     this.refresh();
   }
 
+  #again() {
+    this.#box = '';
+    this.refresh();
+  }
+
   /** The view moved: list what is in it now. */
   async refresh() {
     const collection = this.#collection;
@@ -66,7 +79,7 @@ export class RecordTable {
     this.#request = new AbortController();
     this.#box = box.join();
     const {signal} = this.#request;
-    await this.#ask(() => api.items(collection.id, box, PAGE, signal), []);
+    await this.#ask(() => api.items(collection.id, box, this.#moment, PAGE, signal), []);
   }
 
   async #more() {

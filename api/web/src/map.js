@@ -28,8 +28,9 @@ export function canDraw() {
  * @param {Camera | null} options.camera null: the whole of `bounds`
  * @param {import('./api.js').Box} options.bounds of the city
  * @param {import('maplibre-gl').PaddingOptions} options.padding room taken by panels
+ * @param {() => void} options.openTime shows the time bar
  */
-export function createMap({container, style, camera, bounds, padding}) {
+export function createMap({container, style, camera, bounds, padding, openTime}) {
   const map = new MapLibre({
     container,
     style: style ?? bareGround(),
@@ -58,7 +59,8 @@ export function createMap({container, style, camera, bounds, padding}) {
   else fitCity(map, bounds, 0);
   map.addControl(new ScaleControl({unit: 'metric', maxWidth: 100}), 'bottom-left');
   map.addControl(new NavigationControl({visualizePitch: true}), 'bottom-left');
-  map.addControl(homeControl(() => fitCity(map, bounds)), 'bottom-left');
+  map.addControl(buttonControl('home', t('map.home'), () => fitCity(map, bounds)), 'bottom-left');
+  map.addControl(buttonControl('clock', t('time.open'), openTime), 'bottom-left');
   announceReady(map);
   return map;
 }
@@ -98,13 +100,15 @@ function bareGround() {
 }
 
 /**
- * @param {() => void} home
+ * @param {string} picture
+ * @param {string} label
+ * @param {() => void} action
  * @returns {import('maplibre-gl').IControl}
  */
-function homeControl(home) {
+function buttonControl(picture, label, action) {
   const group = document.createElement('div');
   group.className = 'maplibregl-ctrl maplibregl-ctrl-group';
-  group.append(iconButton('home', t('map.home'), home));
+  group.append(iconButton(picture, label, action));
   return {onAdd: () => group, onRemove: () => group.remove()};
 }
 

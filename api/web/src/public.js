@@ -3,6 +3,7 @@
 import * as api from './api.js';
 import {showCell, showRecord, showWaiting} from './card.js';
 import {Choropleth} from './cells.js';
+import {Clock} from './clock.js';
 import {advice, byId, calmly} from './dom.js';
 import {titleOf} from './fields.js';
 import {setZone} from './format.js';
@@ -16,6 +17,7 @@ import {followPointer} from './pointer.js';
 import {goTo, isInView, mark, prepareSelection} from './selection.js';
 import {raise, setStop, wireSheet} from './sheet.js';
 import {heightOf} from './stack.js';
+import {TimeBar} from './timebar.js';
 import {readState, writeState} from './url.js';
 
 /** @typedef {import('./api.js').Collection} Collection */
@@ -23,6 +25,7 @@ import {readState, writeState} from './url.js';
 /** @typedef {import('./layers.js').Hit} Hit */
 
 const SETTLED_MS = 300;
+const TICK_MS = 100;
 const SHEET_HALF = 0.52; // as in phone.css
 const OUTLINES = 'sharing.boundaries';
 const desktop = matchMedia('(min-width: 900px)');
@@ -73,6 +76,9 @@ class PublicMap {
   opened = '';
   /** What had the focus when the card was opened. @type {Element | null} */
   opener = null;
+  clock = new Clock(() => this.#followClock());
+  /** Whether the reader has opened the time bar. Away from now it is always there. */
+  isTimeOpen = false;
 
   /**
    * @param {api.Landing} landing
@@ -102,6 +108,7 @@ class PublicMap {
     });
     this.table = new RecordTable(byId('records'), () => (this.map ? boxOf(this.map) : this.home),
       (dataset, id) => this.#choose([{dataset, id, properties: {}}]), () => this.#change({records: null}, true));
+    this.timeBar = new TimeBar(byId('time'), this.clock, () => this.#openTime(false));
   }
 
   /**
@@ -115,13 +122,15 @@ class PublicMap {
     addEventListener('keydown', event => event.key === 'Escape' && this.#escape());
     this.#warnOfUnknown();
     if (this.state.indicator) selectTab(byId('tab-indicators'));
+    this.#setClock();
     this.#show(true);
+    setInterval(() => this.clock.tick(/** @type {any} */ (window).ready !== false), TICK_MS);
   }
 
   /** @param {any} basemap */
   async #makeMap(basemap) {
     if (!basemap) say('basemap', advice(t('error.basemap'), t('retry'), () => location.reload()));
-    const map = createMap({container: byId('map'), style: basemap, camera: this.state.camera, bounds: this.home, padding: roomForPanels()});
+    const map = createMap({container: byId('map'), style: basemap, camera: this.state.camera, bounds: this.home, padding: roomForPanels(), openTime: () => this.#openTime(true)});
     this.map = map;
     await new Promise(resolve => map.once('style.load', resolve));
     prepareSelection(map);
@@ -196,7 +205,41 @@ class PublicMap {
     if (camera) this.map?.jumpTo({center: camera.centre, zoom: camera.zoom, bearing: camera.bearing, pitch: camera.pitch});
     else if (this.map) fitCity(this.map, this.home, 0);
     this.#warnOfUnknown();
+    this.#setClock();
     this.#show(true);
+  }
+
+  /** Set the clock to what the address says. */
+  #setClock() {
+    const {at, speed} = this.state;
+    if (speed) this.clock.speed = speed;
+    this.clock.moment = at;
+    if (speed && at) this.clock.run();
+    else this.clock.show(at);
+  }
+
+  /** The clock has moved, and all that is shown with it. */
+  #followClock() {
+    const {moment, runs, speed} = this.clock;
+    const isStep = this.state.at?.getTime() !== moment?.getTime() && !runs && this.state.speed === null;
+    this.#change({at: moment, speed: runs ? speed : null}, isStep);
+    if (!isStep) this.#show(false);
+  }
+
+  /** @param {boolean} isOpen */
+  #openTime(isOpen) {
+    this.isTimeOpen = isOpen;
+    if (!isOpen) this.clock.show(null);
+    this.#showTime();
+    const first = isOpen ? byId('time').querySelector('button') : this.map?.getCanvas();
+    first?.focus();
+  }
+
+  #showTime() {
+    const isOpen = this.isTimeOpen || this.clock.moment !== null;
+    byId('time').hidden = !isOpen;
+    document.body.classList.toggle('with-time', isOpen);
+    if (isOpen) this.timeBar.show();
   }
 
   #linkLanguage() {
@@ -211,8 +254,9 @@ class PublicMap {
   #show(openGroups) {
     const shown = this.#shownLayers();
     const indicator = this.indicators.get(this.state.indicator ?? '') ?? null;
-    this.layers?.set(shown);
-    this.choropleth?.set(indicator);
+    this.layers?.set(shown, this.clock.moment);
+    this.choropleth?.set(indicator, this.clock.moment);
+    this.#showTime();
     this.panel.show(shown.map(collection => collection.id), indicator?.id ?? null, openGroups);
     this.#linkLanguage();
     this.#showLegend();
@@ -236,7 +280,7 @@ class PublicMap {
   #showTable() {
     const collection = this.collections.get(this.state.records ?? '') ?? null;
     const wasHidden = this.table.place.hidden;
-    this.table.set(collection);
+    this.table.set(collection, this.clock.moment);
     document.body.classList.toggle('with-records', Boolean(collection));
     if (!collection || !wasHidden) return;
     raise();
@@ -273,9 +317,12 @@ class PublicMap {
   /** Open the card of the state's record, or close it. */
   async #showCard() {
     const {feature} = this.state;
+    const {moment} = this.clock;
     const key = feature ? `${feature.dataset}/${feature.id}` : '';
-    if (key === this.opened) return;
-    this.opened = key;
+    const asked = `${key} ${moment?.getTime() ?? ''}`;
+    if (asked === this.opened) return;
+    const isSame = key !== '' && this.opened.startsWith(`${key} `);
+    this.opened = asked;
     if (!feature) return this.#hideCard();
     const place = byId('card');
     const collection = this.collections.get(feature.dataset);
@@ -285,26 +332,31 @@ class PublicMap {
       retry: () => ((this.opened = ''), this.#showCard()),
       turn: (/** @type {number} */ step) => this.#turn(step),
     };
-    showWaiting(place, collection, null, actions);
-    this.#cardAppeared();
+    if (!isSame) {
+      showWaiting(place, collection, null, actions);
+      this.#cardAppeared();
+    }
     try {
-      const item = await api.item(feature.dataset, feature.id);
-      if (this.opened !== key || !collection) return;
+      const item = await api.item(feature.dataset, feature.id, moment);
+      if (this.opened !== asked || !collection) return;
       const index = Math.max(0, this.hits.findIndex(hit => `${hit.dataset}/${hit.id}` === key));
       showRecord(place, collection, item, {index, total: this.hits.length}, actions);
-      this.#markRecord(item);
+      this.#markRecord(item, !isSame);
     } catch (error) {
       if (!(error instanceof api.ApiError)) throw error;
-      if (this.opened === key) showWaiting(place, collection, error.message, actions);
+      if (this.opened === asked) showWaiting(place, collection, error.message, actions);
     }
-    place.querySelector('h2')?.focus();
+    if (!isSame) place.querySelector('h2')?.focus();
   }
 
-  /** @param {api.Item} item */
-  #markRecord(item) {
+  /**
+   * @param {api.Item} item
+   * @param {boolean} goesThere where it is out of view
+   */
+  #markRecord(item, goesThere) {
     if (!this.map) return;
     mark(this.map, item);
-    if (item.geometry && !isInView(this.map, item.geometry, covered())) goTo(this.map, item.geometry, covered());
+    if (goesThere && item.geometry && !isInView(this.map, item.geometry, covered())) goTo(this.map, item.geometry, covered());
   }
 
   /**
@@ -312,7 +364,8 @@ class PublicMap {
    * @param {number} step
    */
   #turn(step) {
-    const at = this.hits.findIndex(hit => `${hit.dataset}/${hit.id}` === this.opened);
+    const {feature} = this.state;
+    const at = this.hits.findIndex(hit => hit.dataset === feature?.dataset && hit.id === feature.id);
     const {dataset, id} = this.hits[(at + step + this.hits.length) % this.hits.length];
     this.#change({feature: {dataset, id}}, true);
   }
@@ -344,6 +397,7 @@ class PublicMap {
   #escape() {
     if (!byId('card').hidden) this.#closeCard();
     else if (this.state.records) this.#change({records: null}, true);
+    else if (!byId('time').hidden) this.#openTime(false);
     else setStop('peek');
   }
 }

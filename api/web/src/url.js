@@ -1,5 +1,5 @@
 // @ts-check
-// The whole state of the page lives in its address: `?lang=zh#map=10.2/34.81/117.32&layers=a,b&indicator=c&feature=a/1&records=a`.
+// The whole state of the page lives in its address: `?lang=zh#map=10.2/34.81/117.32&layers=a,b&indicator=c&feature=a/1&records=a&at=2026-11-26T00:00:00Z`.
 // A copied link shows the same; back and forward walk through what was opened.
 
 /** @typedef {{zoom: number, centre: [number, number], bearing: number, pitch: number}} Camera */
@@ -11,6 +11,8 @@
  * @property {string | null} indicator
  * @property {FeatureRef | null} feature whose card is open
  * @property {string | null} records dataset whose records are listed
+ * @property {Date | null} at moment that is shown; null: now
+ * @property {number | null} speed at which the clock runs from there; null: it stands
  */
 
 /**
@@ -30,6 +32,8 @@ export function readState(hash) {
     indicator: decode(values.get('indicator') ?? '') || null,
     feature: readFeature(values.get('feature')),
     records: decode(values.get('records') ?? '') || null,
+    at: readMoment(values.get('at')),
+    speed: readSpeed(values.get('speed')),
   };
 }
 
@@ -44,6 +48,8 @@ export function writeState(state) {
   if (state.indicator) parts.push(`indicator=${state.indicator}`);
   if (state.feature) parts.push(`feature=${state.feature.dataset}/${encodeURIComponent(state.feature.id)}`);
   if (state.records) parts.push(`records=${state.records}`);
+  if (state.at) parts.push(`at=${state.at.toISOString().slice(0, 19)}Z`);
+  if (state.speed) parts.push(`speed=${state.speed}`);
   return `#${parts.join('&')}`;
 }
 
@@ -54,6 +60,18 @@ function decode(text) {
   } catch {
     return ''; // a broken escape: as if it was not there
   }
+}
+
+/** @param {string | undefined} text RFC 3339 */
+function readMoment(text) {
+  const moment = new Date(decode(text ?? ''));
+  return Number.isNaN(moment.getTime()) ? null : moment;
+}
+
+/** @param {string | undefined} text */
+function readSpeed(text) {
+  const speed = Number(text);
+  return speed >= 1 && speed <= 86_400 ? speed : null;
 }
 
 /**
