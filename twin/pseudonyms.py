@@ -14,6 +14,7 @@ from typing import Literal
 
 import polars as pl
 
+from twin.checkdigits import resident_check
 from twin.keys import sealed_key, secret
 
 __all__ = ["KINDS", "PrivateKind", "Pseudonyms", "mask", "redact", "redacted"]
@@ -22,8 +23,6 @@ PrivateKind = Literal["mac", "phone", "id_number", "plate", "name"]
 KINDS: tuple[PrivateKind, ...] = ("mac", "phone", "id_number", "plate", "name")
 
 _PROVINCES = "京津沪渝冀豫云辽黑湘皖鲁新苏浙赣鄂桂甘晋蒙陕吉闽贵粤青藏川宁琼"
-_ID_WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
-_ID_CHECKS = "10X98765432"
 _FULL_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
 _MARK = "•"
 _BYTES = 12
@@ -76,7 +75,7 @@ def redact(text: str) -> str:
     found = list(_FOUND.finditer(plain))
     for match in reversed(found):
         kind = str(match.lastgroup if match.lastgroup != "sep" else "mac")
-        if kind == "id_number" and not _is_id_number(match.group(0)):
+        if kind == "id_number" and resident_check(match[0][:17]) != match[0][17].upper():
             continue
         start, end = match.span()
         text = text[:start] + mask(match.group(0), _kind(kind)) + text[end:]
@@ -85,11 +84,6 @@ def redact(text: str) -> str:
 
 def _kind(word: str) -> PrivateKind:
     return next(kind for kind in KINDS if kind == word)
-
-
-def _is_id_number(text: str) -> bool:
-    total = sum(int(digit) * weight for digit, weight in zip(text[:17], _ID_WEIGHTS, strict=True))
-    return _ID_CHECKS[total % 11] == text[17].upper()
 
 
 def redacted(texts: pl.Series) -> pl.Series:

@@ -5,6 +5,8 @@ Where a city's own codes have other lengths they are cut or filled, so that ever
 asks for.
 """
 
+from twin.checkdigits import credit_check, mod_11_10, organisation_check
+
 __all__ = [
     "admin_code",
     "camera_id",
@@ -21,12 +23,6 @@ __all__ = [
     "unit_code",
 ]
 
-_CREDIT = "0123456789ABCDEFGHJKLMNPQRTUWXY"
-_CREDIT_WEIGHTS = tuple(pow(3, k, 31) for k in range(17))
-_ORGANISATION = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-_ORGANISATION_WEIGHTS = (3, 7, 9, 10, 5, 8, 4, 2)
-_TEN, _ELEVEN = 10, 11
-
 
 def admin_code(code: str) -> str:
     """The six digits of an area's code, cut or filled with zeros (GB/T 2260)."""
@@ -36,12 +32,7 @@ def admin_code(code: str) -> str:
 def organisation_code(number: int) -> str:
     """Nine characters: eight digits and the check character of GB 11714."""
     body = f"{number % 10**8:08d}"
-    check = (
-        _ELEVEN
-        - sum(weight * _ORGANISATION.index(sign) for weight, sign in zip(_ORGANISATION_WEIGHTS, body, strict=True))
-        % _ELEVEN
-    )
-    return body + ("X" if check == _TEN else "0" if check == _ELEVEN else str(check))
+    return body + organisation_check(body)
 
 
 def credit_code(district: str, number: int, register: str = "91") -> str:
@@ -50,23 +41,13 @@ def credit_code(district: str, number: int, register: str = "91") -> str:
     `register`: 91 a firm, 12 a public institution, 11 an authority, 52 a private non-enterprise body.
     """
     body = register + admin_code(district) + organisation_code(number)
-    total = sum(weight * _CREDIT.index(sign) for weight, sign in zip(_CREDIT_WEIGHTS, body, strict=True))
-    return body + _CREDIT[(31 - total % 31) % 31]
-
-
-def _mod_11_10(digits: str) -> str:
-    """The check digit of ISO 7064 MOD 11,10."""
-    rest = _TEN
-    for digit in digits:
-        rest = (rest + int(digit)) % _TEN or _TEN
-        rest = rest * 2 % _ELEVEN
-    return str((_ELEVEN - rest) % _TEN)
+    return body + credit_check(body)
 
 
 def food_licence(district: str, number: int, food_class: str = "101", prefix: str = "SC") -> str:
     """A food licence: prefix, class of food (3 digits), area (6), sequence (4), and a check digit (MOD 11,10)."""
     digits = food_class + admin_code(district) + f"{number % 10_000:04d}"
-    return prefix + digits + _mod_11_10(digits)
+    return prefix + digits + mod_11_10(digits)
 
 
 def school_id(city: str, number: int, kind: str) -> str:
