@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from layers import audit_commands, grant_commands, retention_commands
+from layers import audit_commands, grant_commands, place_commands, retention_commands
 from layers.branching import commands as branching
 
 __all__ = ["register"]
@@ -23,6 +23,7 @@ def register(app: typer.Typer) -> None:
     audit_commands.register(app)
     grant_commands.register(app)
     retention_commands.register(app)
+    place_commands.register(app)
 
 
 def list_datasets(system: Annotated[str | None, typer.Option(help="only this system")] = None) -> None:

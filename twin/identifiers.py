@@ -16,7 +16,7 @@ from twin.checkdigits import CREDIT_SIGNS, credit_check, mod_11_10, organisation
 from twin.city import Title
 from twin.errors import InvalidRequest
 
-__all__ = ["KINDS", "Fault", "Identifier", "IdentifierKind", "find_stake", "plain", "read", "recognise"]
+__all__ = ["KINDS", "Fault", "Identifier", "IdentifierKind", "find_stake", "plain", "read", "recognise", "suspects"]
 
 IdentifierKind = Literal[
     "credit_code",
@@ -95,6 +95,13 @@ def recognise(text: str) -> list[Identifier]:
     asked = plain(text)
     found = (reader(asked) for kind, reader in _READERS.items() if kind != "resident_id")
     return [one for one in found if isinstance(one, Identifier)]
+
+
+def suspects(text: str) -> list[Fault]:
+    """What is wrong with a text that is nearly a code: all of it fits but the check sign, an area or a value."""
+    asked = plain(text)
+    found = (reader(asked) for kind, reader in _READERS.items() if kind != "resident_id")
+    return [one for one in found if isinstance(one, Fault) and (one.code != "form" or one.fits)]
 
 
 def _form(kind: IdentifierKind, zh: str, en: str) -> Fault:
