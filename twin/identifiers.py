@@ -254,7 +254,7 @@ _STAKE = re.compile(
 
 
 def find_stake(text: str) -> tuple[int, int, Identifier | Fault] | None:
-    """The first road with a stake in a text (`滕州G104 K612+300附近`): where it begins and ends, and what it is."""
+    """The first road with a stake in a text (`某市G104 K612+300附近`): where it begins and ends, and what it is."""
     found = _STAKE.search(text.translate(_FULL_WIDTH).upper())
     if found is None:
         return None

@@ -223,7 +223,7 @@ class _Reader:
         ):
             return False
         if had_prefix and area[2] in {"区", "地区", "州", "旗"}:
-            return False  # 枣庄…区 is a part of the city whatever it is called
+            return False  # behind the name of the city it is a part of it, whatever it is called
         if self.words.towns.at_front(text) is not None:
             return False
         self.elsewhere = area[0]
