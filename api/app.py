@@ -24,6 +24,7 @@ from api import (
     items,
     landing,
     pages,
+    places,
     problems,
     quarantine,
     tiles,
@@ -33,6 +34,7 @@ from api.answers import EXPORT_TYPES
 from api.auditing import AuditLog
 from api.context import Context
 from api.facts import Facts
+from api.gazetteers import Gazetteers
 from api.limits import Allowance, RateLimit
 from api.middleware import Guard
 from api.rights import Rights
@@ -56,6 +58,7 @@ _ROUTERS = (
     tiles,
     indicators,
     within,
+    places,
     branches,
     basemaps,
     quarantine,
@@ -83,6 +86,8 @@ def create_app(
     taken too; `home` is the state folder, in which the head of the audit log is kept and whose keys retention destroys.
     Without an `allowance` nobody is asked to slow down; without `hosts` it answers under any name.
     """
+    facts = Facts(database, profile)
+    gazetteers = Gazetteers(database, contracts, profile, facts)
     rights, log = (
         Rights(database, contracts, profile),
         AuditLog(database, home / HEAD_FILE if home is not None else None),
@@ -91,16 +96,16 @@ def create_app(
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
         upkeep = asyncio.create_task(keep_up(database, contracts, profile, home)) if home is not None else None
+        warming = asyncio.create_task(gazetteers.warm())
         yield
+        warming.cancel()
         if upkeep is not None:
             upkeep.cancel()
         await database.aclose()
 
     title = f"City Twin {profile.title.zh} {profile.title.en}"
     app = FastAPI(title=title, version=__version__, openapi_url=None, docs_url=None, redoc_url=None, lifespan=lifespan)
-    app.state.context = Context(
-        database, contracts, profile, token_secret, Facts(database, profile), rights, log, provider
-    )
+    app.state.context = Context(database, contracts, profile, token_secret, facts, rights, log, gazetteers, provider)
     problems.install(app)
     for module in _ROUTERS:
         app.include_router(module.router, responses=problems.RESPONSES)

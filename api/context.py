@@ -11,6 +11,7 @@ from fastapi.dependencies.models import Dependant
 from api.auditing import AuditLog, open_entry
 from api.bodies import require_plain
 from api.facts import Facts
+from api.gazetteers import Gazetteers
 from api.memento import accepted_datetime
 from api.problems import Unidentified
 from api.rights import Rights
@@ -55,6 +56,7 @@ class Context:
     facts: Facts
     rights: Rights
     audit: AuditLog
+    gazetteers: Gazetteers
     provider: Provider | None = None
     tiles: TileCache = field(default_factory=TileCache)
 

@@ -5,7 +5,8 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from layers.contract import AreaRung, CellRung, Contract, CoordinateRung, DeviceRung, GeometryRung, Rung
+from layers.contract import Contract
+from layers.rungs import CoordinateRung, columns_of
 from twin.errors import SourceError
 
 __all__ = ["Columns", "Headings", "coordinates"]
@@ -80,7 +81,7 @@ class Headings:
             raise SourceError(f"columns are missing: {missing}. {self._unknown(columns, needed)}", remedy=_REMEDY)
 
     def _require_place(self, columns: Columns, *, geometry: bool) -> None:
-        rungs = [_looks_at(rung) for rung in self._contract.place.rungs]
+        rungs = [columns_of(rung) for rung in self._contract.place.rungs]
         if any(set(names) <= columns.of.keys() if names else geometry for names in rungs):
             return
         choices = ", or ".join(" and ".join(names) if names else "a geometry" for names in rungs)
@@ -97,19 +98,6 @@ class Headings:
             close = difflib.get_close_matches(_plain(heading), candidates, n=1)
             words.append(f"{heading} (did you mean {candidates[close[0]]}?)" if close else heading)
         return f"Columns that mean nothing here: {', '.join(words) or 'none'}."
-
-
-def _looks_at(rung: Rung) -> tuple[str, ...]:
-    """The columns a rung needs; none for the geometry of the record itself."""
-    match rung:
-        case CoordinateRung():
-            return (rung.x, rung.y)
-        case GeometryRung():
-            return ()
-        case AreaRung():
-            return (rung.code,)
-        case DeviceRung() | CellRung():
-            return (rung.id,)
 
 
 def _tiers(contract: Contract) -> Iterator[list[tuple[str, str]]]:

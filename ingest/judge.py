@@ -2,17 +2,20 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import orjson
 import polars as pl
 import shapely
+from numpy.typing import NDArray
 
 from ingest.codecs.records import GEOMETRY, ROW, Records
 from ingest.validation import Checked
 from ingest.writer import Written
-from layers.contract import AreaRung, Contract, CoordinateRung, GeometryRung
+from layers.contract import Contract
 from layers.places.fix import Site, is_none
 from layers.places.resolver import Placed, place
 from layers.reasons import Reason
+from layers.rungs import GeometryRung, columns_of
 
 __all__ = ["REFUSED", "Judged", "judge"]
 
@@ -61,7 +64,7 @@ def judge(records: Records, checked: Checked, contract: Contract, site: Site) ->
             lost[ROW],
             "place",
             pl.Series(placed.reasons[~here].tolist(), dtype=pl.String),
-            _where(lost, contract),
+            _hinted(_where(lost, contract), placed.hints[~here]),
         ),
     ]
     return Judged(
@@ -117,17 +120,15 @@ def _where(frame: pl.DataFrame, contract: Contract) -> pl.Series:
     """What the place rungs looked at, in words: `lon=34.8 lat=117.5 station_id=A1`."""
     names: dict[str, None] = {}
     for rung in contract.place.rungs:
-        match rung:
-            case CoordinateRung():
-                names |= {rung.x: None, rung.y: None}
-            case AreaRung():
-                names[rung.code] = None
-            case GeometryRung():
-                names[GEOMETRY] = None
-            case _:
-                names[rung.id] = None
+        names |= dict.fromkeys((GEOMETRY,) if isinstance(rung, GeometryRung) else columns_of(rung))
     seen = frame.select(name for name in names if name in frame.columns)
     return pl.Series([_said(row) for row in seen.iter_rows(named=True)], dtype=pl.String)
+
+
+def _hinted(details: pl.Series, hints: NDArray[np.object_]) -> pl.Series:
+    """Details with what would fit behind them."""
+    pairs = zip(details.to_list(), hints.tolist(), strict=True)
+    return pl.Series([f"{detail} | {hint}" if hint else detail for detail, hint in pairs], dtype=pl.String)
 
 
 def _said(values: dict[str, object]) -> str:

@@ -138,7 +138,7 @@ class Loader:
         registers = Registers(self.database, self.catalog, self.city)
         for batch in open_records(raw, contract, options.reading):
             records = batch if only is None else _only(batch, only)
-            site = Site(self.city, registers, records.crs, options.datum)
+            site = Site(self.city, registers, registers.gazetteer, records.crs, options.datum)
             judged = judge(records, validator.check(records), contract, site)
             self._store(contract, raw, entry, options, judged, loaded)
             if task is not None:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import orjson
 import polars as pl
 
-from layers.contract import AreaRung, CellRung, Contract, DeviceRung
+from layers.contract import Contract
+from layers.rungs import AreaRung, CellRung, RegisterRung
 from twin.pseudonyms import Pseudonyms, mask, redact, redacted
 
 __all__ = ["Protection"]
@@ -71,7 +72,7 @@ class Protection:
     def _names(self) -> frozenset[str]:
         """The fields that tell records apart or lead to others: they stay as they are, or become pseudonyms."""
         rungs = self.contract.place.rungs
-        ids = {rung.id for rung in rungs if isinstance(rung, DeviceRung | CellRung)}
+        ids = {rung.id for rung in rungs if isinstance(rung, RegisterRung | CellRung)}
         return frozenset({*self.contract.key, *ids, *(rung.code for rung in rungs if isinstance(rung, AreaRung))})
 
     def _headings(self) -> frozenset[str]:

@@ -7,11 +7,14 @@ import sqlalchemy as sa
 
 from layers.catalog import Catalog
 from layers.contract import Contract
+from layers.naming import gazetteer_of
 from layers.places.extent import extent_m
 from layers.places.fix import Geometries, Register
+from layers.places.gazetteer import Gazetteer
 from layers.tables import dataset_table, latest_table, open_rows
 from twin.city import City
 from twin.database import Database
+from twin.view import View
 
 __all__ = ["Registers"]
 
@@ -26,12 +29,20 @@ class Registers:
         self._catalog = catalog
         self._city = city
         self._known: dict[str, Register] = {}
+        self._gazetteer: Gazetteer | None = None
 
     def __call__(self, dataset: str) -> Register:
         """The register `dataset`. Raises NotFound when there is no such dataset."""
         if dataset not in self._known:
             self._known[dataset] = self._read(self._catalog[dataset])
         return self._known[dataset]
+
+    def gazetteer(self) -> Gazetteer:
+        """The named places of the city as it is now."""
+        if self._gazetteer is None:
+            with self._database.writing() as connection:
+                self._gazetteer = gazetteer_of(connection, self._catalog, View(), self._city)
+        return self._gazetteer
 
     def _read(self, contract: Contract) -> Register:
         if contract.is_stream:

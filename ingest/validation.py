@@ -15,6 +15,7 @@ from polars.exceptions import ComputeError
 
 from ingest.casts import as_text, cast, to_float
 from ingest.codecs.records import GEOMETRY, ROW, Records
+from ingest.codes import wrong_codes
 from ingest.columns import Headings, coordinates
 from ingest.extra import to_json
 from ingest.times import MOMENT, to_moment
@@ -37,6 +38,7 @@ _ORDER = {
         (
             *(Reason.UNREADABLE_ROW, Reason.MISSING_KEY, Reason.MISSING_VALUE, Reason.WRONG_TYPE, Reason.BAD_TIME),
             *(Reason.BAD_COORDINATE, Reason.OUT_OF_RANGE, Reason.UNKNOWN_VALUE, Reason.PATTERN, Reason.TOO_LONG),
+            Reason.WRONG_CODE,
             Reason.FUTURE_TIME,
         )
     )
@@ -61,12 +63,15 @@ class Checked:
 
 @dataclass(frozen=True, slots=True)
 class _Fault:
-    """What one check found: the rows that fail it (mask of length n), why, and the values to show, if any."""
+    """What one check found: the rows that fail it (mask of length n), why, and the values to show, if any.
+
+    `why` is said of all of them, or is a text (n,) of each.
+    """
 
     reason: Reason
     field: str
     mask: pl.Series
-    why: str
+    why: str | pl.Series
     shown: pl.Series | None = None
 
     def details(self, rows: pl.Series) -> pl.Series:
@@ -76,12 +81,11 @@ class _Fault:
         values = self.shown.gather(rows)
         quote = '"' if values.dtype == pl.String else ""
         text = pl.col("text")
+        why = pl.Series("why", [self.why] * rows.len()) if isinstance(self.why, str) else self.why.gather(rows)
         short = pl.when(text.str.len_chars() > _SHOWN_CHARACTERS).then(text.str.head(_SHOWN_CHARACTERS) + "…")
-        words = pl.format(
-            f"{{}} = {quote}{{}}{quote}: {{}}", pl.lit(self.field), short.otherwise(text), pl.lit(self.why)
-        )
+        words = pl.format(f"{{}} = {quote}{{}}{quote}: {{}}", pl.lit(self.field), short.otherwise(text), pl.col("why"))
         shown = as_text(values).fill_null("?").str.replace_all("\0", "␀", literal=True)
-        return shown.alias("text").to_frame().select(words).to_series()
+        return pl.DataFrame([shown.alias("text"), why.alias("why")]).select(words).to_series()
 
 
 class Validator:
@@ -168,6 +172,9 @@ def _constraints(name: str, field: FieldSpec, values: pl.Series) -> Iterator[_Fa
         if field.pattern:
             matches = values.str.contains(_whole(field.pattern))
             yield _Fault(Reason.PATTERN, name, ~matches, f"not of the form {field.pattern}", values)
+        if field.code:
+            wrong = wrong_codes(field.code, values)
+            yield _Fault(Reason.WRONG_CODE, name, wrong.is_not_null(), wrong, values)
         too_long = values.str.len_bytes() > field.max_length
         if too_long.any():
             too_long = values.str.len_chars() > field.max_length

@@ -88,10 +88,10 @@ def _time_of_kind(raw: Raw) -> Iterator[Fault]:
 def _place(raw: Raw) -> Iterator[Fault]:
     fields = _table(raw, "fields")
     for position, rung in enumerate(_tables(_table(raw, "place"), "rungs")):
-        for word in ("x", "y", "id", "code"):
+        for word in ("x", "y", "id", "code", "text", "area", "road"):
             name = rung.get(word)
             # x and y may be columns of the source that are not kept: the geometry keeps them.
-            if isinstance(name, str) and word in {"id", "code"} and name not in fields:
+            if isinstance(name, str) and word not in {"x", "y"} and name not in fields:
                 yield ("place", "rungs", position, word), f"this rung looks at {name!r}, which is not a field"
         if rung.get("by") == "coordinate" and rung.get("x") == rung.get("y"):
             yield ("place", "rungs", position), "x and y are the same column"
@@ -100,6 +100,28 @@ def _place(raw: Raw) -> Iterator[Fault]:
                 ("place", "rungs", position, "datum"),
                 "a rung with coordinates needs a datum; `none` is for records without any",
             )
+
+
+def _names(raw: Raw) -> Iterator[Fault]:
+    fields, names = _table(raw, "fields"), _table(raw, "names")
+    told = [("name", names.get("name")), ("code", names.get("code")), ("road", names.get("road"))]
+    told += [(word, name) for word in ("also", "stakes") for name in _texts(names.get(word))]
+    told += [("where", name) for name in _table(names, "where")]
+    for word, name in told:
+        if isinstance(name, str) and name not in fields:
+            yield ("names", word), f"names.{word} is {name!r}, which is not a field"
+    if names.get("level") in {"district", "town"} and "code" not in names:
+        yield ("names",), f"a {names['level']} goes by its code: say which field holds it"
+    if "stakes" in names and "road" not in names:
+        yield ("names", "stakes"), "stakes belong to a numbered road: say which field holds its number"
+    if names and raw.get("kind") not in {"feature", "event"}:
+        yield ("names",), "named places are features; this is a stream or a coverage"
+
+
+def _codes(raw: Raw) -> Iterator[Fault]:
+    for name, spec in _table(raw, "fields").items():
+        if isinstance(spec, dict) and "code" in spec and spec.get("type") != "string":
+            yield ("fields", name, "code"), "a code is kept as a text"
 
 
 def _fields(raw: Raw) -> Iterator[Fault]:
@@ -213,7 +235,11 @@ def _people(raw: Raw) -> Iterator[Fault]:
 def _closed_fields(raw: Raw) -> Iterator[Fault]:
     """A field with a class of its own is not there for some: nothing that all need may hang on it."""
     needed = {*_texts(raw.get("key")), *(value for value in _table(raw, "time").values() if isinstance(value, str))}
-    needed |= {rung.get(word) for rung in _tables(_table(raw, "place"), "rungs") for word in ("id", "code")}
+    needed |= {
+        rung.get(word)
+        for rung in _tables(_table(raw, "place"), "rungs")
+        for word in ("id", "code", "text", "area", "road")
+    }
     for name, spec in _table(raw, "fields").items():
         if isinstance(spec, dict) and "class" in spec and name in needed:
             yield ("fields", name, "class"), f"{name!r} is in the key, the time or the place: everyone needs it"
@@ -277,6 +303,8 @@ RULES: tuple[Callable[[Raw], Iterator[Fault]], ...] = (
     _time_fields,
     _time_of_kind,
     _place,
+    _names,
+    _codes,
     _fields,
     _indicator_names,
     _measures,

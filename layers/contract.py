@@ -8,9 +8,11 @@ The models here are the authority on its shape; `layers/checks.py` holds the rul
 import re
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from layers.rungs import DatasetId, Datum, Part, Place
 from twin.city import Title
+from twin.identifiers import IdentifierKind
 from twin.pseudonyms import PrivateKind
 
 __all__ = [
@@ -23,9 +25,8 @@ __all__ = [
     "Indicator",
     "Kind",
     "Measure",
+    "Names",
     "OsmSource",
-    "Place",
-    "Rung",
     "Source",
     "Style",
     "StylePart",
@@ -40,17 +41,9 @@ GeometryType = Literal["point", "line", "polygon", "any"]
 FieldType = Literal["string", "integer", "float", "boolean", "datetime", "date"]
 
 Identifier = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
-DatasetId = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,40}\.[a-z][a-z0-9_]{0,40}$")]
 Duration = Annotated[str, Field(pattern=r"^\d+ (s|min|h|d)$")]
 Rate = Annotated[str, Field(pattern=r"^(\d+(-\d+)? (s|min|h|d)|live|event|change|day|week|month|quarter|term|year)$")]
 Colour = Annotated[str, Field(pattern=r"^(#[0-9a-fA-F]{6}|[a-z][a-z0-9_]*)$")]
-Datum = Annotated[
-    str,
-    Field(
-        pattern=r"^(wgs84|cgcs2000|cgcs2000-3deg-\d{2,3}|gcj02|bd09|xian80|beijing54|local|per_file|none)$",
-        description="`per_file`: each file says its own, by its CRS or by --datum",
-    ),
-]
 
 _PLAIN = "#5F6B76"
 _SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86400}
@@ -63,11 +56,7 @@ def seconds(duration: str) -> int:
     return int(number) * _SECONDS[unit]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
-
-
-class FieldSpec(_Part):
+class FieldSpec(Part):
     """One field: its type, its unit (UCUM), what values it may take."""
 
     type: FieldType
@@ -82,12 +71,13 @@ class FieldSpec(_Part):
     private: PrivateKind | None = Field(
         default=None, description="what it identifies a person or device by; the value itself is never stored"
     )
+    code: IdentifierKind | None = Field(default=None, description="the kind of code it holds, whose form is checked")
     data_class: DataClass | None = Field(
         default=None, alias="class", description="who may read this field, where that is not everyone who may the rest"
     )
 
 
-class TimeRule(_Part):
+class TimeRule(Part):
     """Which fields carry time. `event`: of an observation or track point; `start` and `end`: true from, true until.
 
     `zone` is for texts without an offset; unset: the city's.
@@ -99,64 +89,37 @@ class TimeRule(_Part):
     zone: str | None = None
 
 
-class CoordinateRung(_Part):
-    """A pair of coordinate columns."""
+class Names(Part):
+    """Says that the records are named places which address texts mention, and which fields hold the words.
 
-    by: Literal["coordinate"]
-    x: str
-    y: str
-    datum: Datum
-    accuracy_m: float = Field(gt=0)
+    `level` is that of GB/T 23705; `name` the field with the name, of addresses the whole text; `also` fields with
+    further names (several are parted by 、 or ;). `code`: the administrative code of a district or town. `road` and
+    `stakes`: a road's number, and its stakes (km) at the start and the end of the line. `where`: only such records.
+    """
 
+    level: Literal["district", "town", "village", "road", "address", "place"]
+    name: str
+    also: tuple[str, ...] = ()
+    code: str | None = None
+    road: str | None = None
+    stakes: tuple[str, str] | None = None
+    where: dict[str, tuple[str, ...]] = Field(default_factory=dict[str, tuple[str, ...]])
 
-class GeometryRung(_Part):
-    """The geometry the file itself carries."""
-
-    by: Literal["geometry"]
-    datum: Datum
-    accuracy_m: float = Field(gt=0)
-
-
-class DeviceRung(_Part):
-    """The place of the registered thing with this id: `register` is the dataset that lists such things."""
-
-    by: Literal["device"]
-    id: str
-    register_: DatasetId = Field(alias="register")
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """All fields it names."""
+        single = (name for name in (self.code, self.road) if name is not None)
+        return (self.name, *self.also, *single, *(self.stakes or ()), *self.where)
 
 
-class AreaRung(_Part):
-    """The area with this administrative code: the record is known no better than its area."""
-
-    by: Literal["area"]
-    code: str
-    register_: DatasetId = Field(alias="register")
-
-
-class CellRung(_Part):
-    """The H3 cell with this index."""
-
-    by: Literal["cell"]
-    id: str
-
-
-Rung = Annotated[CoordinateRung | GeometryRung | DeviceRung | AreaRung | CellRung, Field(discriminator="by")]
-
-
-class Place(_Part):
-    """How a record becomes a place: rungs in order, the first that passes its own check wins."""
-
-    rungs: tuple[Rung, ...] = Field(min_length=1)
-
-
-class Source(_Part):
+class Source(Part):
     """Where records come from. `map`: the source's name of a value to ours."""
 
     protocol: str
     map: dict[str, str] = Field(default_factory=dict[str, str])
 
 
-class OsmSource(_Part):
+class OsmSource(Part):
     """How OpenStreetMap objects become records.
 
     `where`: tag to accepted values (`["*"]`: any); one matching tag is enough. `map`: our field to a tag, or to `@id`,
@@ -169,14 +132,14 @@ class OsmSource(_Part):
     values: dict[str, dict[str, str]] = Field(default_factory=dict[str, dict[str, str]])
 
 
-class GtfsSource(_Part):
+class GtfsSource(Part):
     """Which table of a GTFS feed becomes records, and which of its columns become which fields."""
 
     table: Literal["stops", "routes"]
     map: dict[str, str]
 
 
-class Measure(_Part):
+class Measure(Part):
     """A parsed measure: `count()`, `sum(f)`, `mean(f)`, `min(f)`, `max(f)` or `share(f)` (of a boolean)."""
 
     how: Literal["count", "sum", "mean", "min", "max", "share"]
@@ -191,7 +154,7 @@ class Measure(_Part):
         return cls.model_validate({"how": match.group(1), "field": match.group(2)})
 
 
-class Indicator(_Part):
+class Indicator(Part):
     """A number per H3 cell, kept as additive parts so that parents equal the sum of their children."""
 
     id: DatasetId
@@ -213,7 +176,7 @@ class Indicator(_Part):
         return Measure.parse(self.measure)
 
 
-class StylePart(_Part):
+class StylePart(Part):
     """How one geometry is drawn. `colour` is a hex colour or a field; a field with `values` gets one colour a value."""
 
     colour: Colour
@@ -223,7 +186,7 @@ class StylePart(_Part):
     opacity: float | None = Field(default=None, ge=0, le=1)
 
 
-class Style(_Part):
+class Style(Part):
     """How the map draws the dataset."""
 
     circle: StylePart | None = None
@@ -243,7 +206,7 @@ class Style(_Part):
         return self.model_copy(update={**plain, **({"label": None} if self.label in hidden else {})})
 
 
-class Demo(_Part):
+class Demo(Part):
     """What the synthetic city makes for this dataset.
 
     `frame` is a frame of the synthetic city, or the dataset whose records these refer to. `where` and the values of
@@ -276,7 +239,7 @@ class Demo(_Part):
     format: Literal["csv", "xlsx", "geojson", "shp", "gpkg", "fgb", "parquet", "tif"] = "csv"
 
 
-class Contract(_Part):
+class Contract(Part):
     """What a dataset is."""
 
     id: DatasetId
@@ -307,6 +270,7 @@ class Contract(_Part):
     time: TimeRule = TimeRule()
     place: Place
     fields: dict[Identifier, FieldSpec] = Field(min_length=1)
+    names: Names | None = None
     source: Source | None = None
     osm: OsmSource | None = None
     gtfs: GtfsSource | None = None
@@ -351,7 +315,7 @@ class Contract(_Part):
         return tuple(name for name in self.key if not (self.is_stream and name == self.time.event))
 
 
-class System(_Part):
+class System(Part):
     """One of the 23 systems of the city's plan: `layers/catalog/<id>/system.toml`."""
 
     id: Identifier

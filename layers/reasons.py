@@ -23,6 +23,10 @@ class Reason(StrEnum):
     NO_PLACE = "no-place"
     UNKNOWN_DEVICE = "unknown-device"
     UNKNOWN_AREA = "unknown-area"
+    WRONG_CODE = "wrong-code"
+    UNKNOWN_ADDRESS = "unknown-address"
+    AMBIGUOUS_ADDRESS = "ambiguous-address"
+    UNKNOWN_STAKE = "unknown-stake"
     BAD_COORDINATE = "bad-coordinate"
     NULL_ISLAND = "null-island"
     SWAPPED_AXES = "swapped-axes"
@@ -50,6 +54,12 @@ TEXTS: dict[Reason, Title] = {
     Reason.NO_PLACE: Title(zh="没有任何定位方式成立", en="no rung of the place rule passed its check"),
     Reason.UNKNOWN_DEVICE: Title(zh="登记表中没有此编号", en="the register knows no such id"),
     Reason.UNKNOWN_AREA: Title(zh="登记表中没有此区划代码", en="the register knows no area of this code"),
+    Reason.WRONG_CODE: Title(zh="编码的校验位或结构有误", en="the code's check digit or form is wrong"),
+    Reason.UNKNOWN_ADDRESS: Title(zh="地址中没有本市已知的地名", en="the address names no known place of the city"),
+    Reason.AMBIGUOUS_ADDRESS: Title(
+        zh="地址可指多处，或前后矛盾", en="the address fits several places, or contradicts itself"
+    ),
+    Reason.UNKNOWN_STAKE: Title(zh="道路或桩号不存在", en="there is no such road or stake"),
     Reason.BAD_COORDINATE: Title(zh="坐标缺失或不是有限数值", en="a coordinate is missing or not a finite number"),
     Reason.NULL_ISLAND: Title(zh="坐标为 (0, 0)", en="the coordinate is (0, 0)"),
     Reason.SWAPPED_AXES: Title(zh="经纬度颠倒", en="longitude and latitude are swapped: swapped they would fit"),
@@ -83,6 +93,10 @@ ADVICE: dict[Reason, Title] = {
     Reason.UNKNOWN_AREA: Title(
         zh="核对区划代码，或先载入区划", en="check the code, or load the areas first, then replay"
     ),
+    Reason.WRONG_CODE: Title(zh="对照证照核对编码", en="check the code against the document"),
+    Reason.UNKNOWN_ADDRESS: Title(zh="写全区县、道路与门牌号", en="write the district, the road and the house number"),
+    Reason.AMBIGUOUS_ADDRESS: Title(zh="补充区县或镇街", en="add the district or the town"),
+    Reason.UNKNOWN_STAKE: Title(zh="核对路线编号与桩号", en="check the road's number and the stake"),
     Reason.BAD_COORDINATE: Title(zh="补全坐标", en="fill in both coordinates"),
     Reason.NULL_ISLAND: Title(zh="设备未定位；补充真实坐标", en="the device had no fix; give its true coordinate"),
     Reason.SWAPPED_AXES: Title(zh="交换经度与纬度两列", en="swap the two columns, then load again"),

@@ -20,7 +20,8 @@ from ingest.demo.plane import Geometries
 from ingest.demo.records import Maker, Table
 from ingest.demo.terrain import write_relief
 from layers.catalog import Catalog
-from layers.contract import AreaRung, Contract, CoordinateRung, Demo, DeviceRung, GeometryRung
+from layers.contract import Contract, Demo
+from layers.rungs import AddressRung, AreaRung, CoordinateRung, GeometryRung, RegisterRung, StakeRung
 from twin.city import City
 from twin.datum import from_city, parse_datum
 from twin.errors import ContractError
@@ -49,7 +50,7 @@ def in_order(catalog: Catalog) -> list[Contract]:
     Raises ContractError when they refer to each other in a circle.
     """
     made = {contract.id: contract for contract in catalog if contract.demo}
-    before = {name: {other for other in _refers_to(made[name]) if other in made} - {name} for name in made}
+    before = {name: {other for other in _refers_to(made[name], catalog) if other in made} - {name} for name in made}
     try:
         return [made[name] for name in TopologicalSorter(before).static_order()]
     except CycleError as error:
@@ -78,10 +79,12 @@ def write_sources(
     return [_write(contract, maker, folder) for contract in chosen]
 
 
-def _refers_to(contract: Contract) -> Iterator[str]:
+def _refers_to(contract: Contract, catalog: Catalog) -> Iterator[str]:
     for rung in contract.place.rungs:
-        if isinstance(rung, DeviceRung | AreaRung):
+        if isinstance(rung, RegisterRung | AreaRung):
             yield rung.register_
+        elif isinstance(rung, AddressRung | StakeRung):
+            yield from (other.id for other in catalog if other.names is not None)
     if contract.demo:
         yield contract.demo.frame
 

@@ -6,9 +6,9 @@ import polars as pl
 import shapely
 from numpy.typing import NDArray
 
-from layers.contract import CellRung
 from layers.places.fix import ABSENT, Fix, Site
 from layers.reasons import Reason
+from layers.rungs import CellRung
 from twin.errors import GeometryError
 from twin.geometry import inside
 from twin.grid import cell_polygons, resolution_of, text_to_cell

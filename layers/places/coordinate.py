@@ -4,10 +4,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from layers.contract import CoordinateRung
 from layers.places.datums import datum_word
 from layers.places.fix import ABSENT, Fix, Site
 from layers.reasons import Reason
+from layers.rungs import CoordinateRung
 from twin.datum import parse_datum, to_city
 from twin.geometry import inside
 

@@ -4,7 +4,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from layers.places.fix import Geometries
+from layers.places.named import Geometries
 
 __all__ = ["extent_m"]
 

@@ -7,11 +7,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from layers.places.gazetteer import Gazetteer
+from layers.places.named import Geometries
 from twin.city import City
 
 __all__ = ["ABSENT", "GEOMETRY", "Fix", "Geometries", "Register", "Site", "is_none"]
-
-Geometries = NDArray[np.object_]
 
 GEOMETRY = "__geometry"
 """Column of the geometry that a file itself carries: WKB, two dimensions, no SRID; null is none."""
@@ -38,11 +38,13 @@ class Register:
 class Site:
     """What the rungs know beside the records.
 
+    `register` gives a register by its dataset, `gazetteer` the city's named places; both are read when they are needed.
     `crs` is what the file says of itself (`EPSG:4490`), `declared` is the datum word that a person gave with it.
     """
 
     city: City
     register: Callable[[str], Register]
+    gazetteer: Callable[[], Gazetteer]
     crs: str | None = None
     declared: str | None = None
 
@@ -55,6 +57,7 @@ class Fix:
     all are the points themselves; an entry None is a point too. `accuracy_m` (n,). `reasons` (n,) texts: None where the
     fix holds, ABSENT or a value of `layers.reasons.Reason` where it does not. `source` says where the fix comes from,
     for provenance; `repaired` (n,) marks geometries that were mended. `cells` (n,) where the rung knows them itself.
+    `hints` (n,) say of refused records what would fit, None where nothing does.
     """
 
     lon: NDArray[np.float64]
@@ -65,6 +68,7 @@ class Fix:
     source: str
     repaired: NDArray[np.bool_] | None = None
     cells: NDArray[np.int64] | None = None
+    hints: NDArray[np.object_] | None = None
 
 
 def is_none(values: NDArray[np.object_]) -> NDArray[np.bool_]:

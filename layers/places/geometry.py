@@ -5,11 +5,12 @@ import polars as pl
 import shapely
 from numpy.typing import NDArray
 
-from layers.contract import GeometryRung, GeometryType
+from layers.contract import GeometryType
 from layers.places.datums import datum_word
 from layers.places.extent import extent_m
 from layers.places.fix import ABSENT, GEOMETRY, Fix, Geometries, Site
 from layers.reasons import Reason
+from layers.rungs import GeometryRung
 from twin.datum import geometries_to_city, parse_datum
 from twin.geometry import GeometryFault, Limits, check, repair
 from twin.grid import cells_at_honest_resolution

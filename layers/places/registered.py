@@ -3,14 +3,14 @@
 import numpy as np
 import polars as pl
 
-from layers.contract import AreaRung, DeviceRung
 from layers.places.fix import ABSENT, Fix, Site, is_none
 from layers.reasons import Reason
+from layers.rungs import AreaRung, RegisterRung
 
-__all__ = ["fix_area", "fix_device"]
+__all__ = ["fix_area", "fix_registered"]
 
 
-def fix_device(frame: pl.DataFrame, rung: DeviceRung, site: Site) -> Fix:
+def fix_registered(frame: pl.DataFrame, rung: RegisterRung, site: Site) -> Fix:
     """Places by the register's thing of the same id, as accurate as the register knows it."""
     return _look_up(frame, rung.id, rung.register_, Reason.UNKNOWN_DEVICE, site)
 

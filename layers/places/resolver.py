@@ -6,10 +6,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from layers.contract import AreaRung, CellRung, Contract, CoordinateRung, DeviceRung, GeometryRung, Rung
-from layers.places import cell, coordinate, geometry, registered
+from layers.contract import Contract
+from layers.places import cell, coordinate, geometry, registered, texts
 from layers.places.fix import ABSENT, Fix, Geometries, Site, is_none
 from layers.reasons import Reason
+from layers.rungs import AddressRung, AreaRung, CellRung, CoordinateRung, GeometryRung, RegisterRung, Rung, StakeRung
 from twin.grid import cells_at_honest_resolution
 
 __all__ = ["Placed", "place"]
@@ -20,7 +21,8 @@ class Placed:
     """The places of n records.
 
     `lon`, `lat` (n,) degrees in the city's datum; `shapes` (n,) geometries, None for a point; `cell` (n,) H3 at the
-    finest resolution that the accuracy allows, 0 where there is no place; `reasons` (n,) why it has none, else None.
+    finest resolution that the accuracy allows, 0 where there is no place; `reasons` (n,) why it has none, else None;
+    `hints` (n,) what would fit then, where something does.
     """
 
     lon: NDArray[np.float64]
@@ -31,6 +33,7 @@ class Placed:
     method: NDArray[np.object_]
     source: NDArray[np.object_]
     reasons: NDArray[np.object_]
+    hints: NDArray[np.object_]
 
     def where(self, mask: NDArray[np.bool_]) -> "Placed":
         """The places of the records that `mask` (n,) chooses."""
@@ -52,6 +55,7 @@ def place(frame: pl.DataFrame, contract: Contract, site: Site) -> Placed:
         method=np.full(n, None, dtype=object),
         source=np.full(n, None, dtype=object),
         reasons=np.full(n, ABSENT, dtype=object),
+        hints=np.full(n, None, dtype=object),
     )
     for rung in contract.place.rungs:
         waiting = np.flatnonzero(~is_none(placed.reasons))
@@ -67,14 +71,18 @@ def place(frame: pl.DataFrame, contract: Contract, site: Site) -> Placed:
     return placed
 
 
-def _ask(frame: pl.DataFrame, rung: Rung, contract: Contract, site: Site) -> Fix:
+def _ask(frame: pl.DataFrame, rung: Rung, contract: Contract, site: Site) -> Fix:  # noqa: PLR0911  (one a rung)
     match rung:
         case CoordinateRung():
             return coordinate.fix(frame, rung, site)
         case GeometryRung():
             return geometry.fix(frame, rung, contract.geometry, site)
-        case DeviceRung():
-            return registered.fix_device(frame, rung, site)
+        case RegisterRung():
+            return registered.fix_registered(frame, rung, site)
+        case AddressRung():
+            return texts.fix_address(frame, rung, site)
+        case StakeRung():
+            return texts.fix_stake(frame, rung, site)
         case AreaRung():
             return registered.fix_area(frame, rung, site)
         case CellRung():
@@ -98,3 +106,5 @@ def _take(placed: Placed, waiting: NDArray[np.intp], fix: Fix, method: str) -> N
     placed.reasons[rows] = None
     silent = placed.reasons[waiting] == ABSENT
     placed.reasons[waiting[~good & silent]] = fix.reasons[~good & silent]
+    if fix.hints is not None:
+        placed.hints[waiting[~good & silent]] = fix.hints[~good & silent]

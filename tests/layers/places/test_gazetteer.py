@@ -1,0 +1,117 @@
+"""Texts to places: the finest level that is known, all that a name may mean, never another city, never a silent guess."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from layers.places.candidates import Candidate, metres
+from layers.places.gazetteer import Gazetteer
+from tests.layers.places.town import EAST, EAST_TOWN, WEST, WEST_TOWN, gazetteer
+
+TOWN = gazetteer()
+
+
+def only(text: str, area: str = "", where: Gazetteer = TOWN) -> Candidate:
+    found = where.resolve(text, area)
+    assert len(found) == 1, found
+    return found[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "method", "at", "accuracy_m"),
+    [
+        ("薛城区光明大道10号", "door", (117.3000, 34.8000), 20),
+        ("光明大道10号附近", "door", (117.3000, 34.8000), 170),
+        ("光明大道20号2号楼", "door", (117.3025, 34.8002), 20),
+        ("光明大道10号3号楼", "door", (117.3000, 34.8000), 20),
+        ("市中区解放路5号", "door", (117.5100, 34.8050), 20),
+        ("光明大道与解放路交叉口", "crossing", (117.3100, 34.8000), 30),
+        ("王家村7号", "door", (117.5000, 34.8100), 20),
+        ("王家村", "village", (117.50, 34.81), 300),
+        ("枣庄市第八中学", "place", (117.30, 34.83), 97),
+        ("阳光家园", "place", (117.51, 34.805), 50),
+        ("G104 K602+0附近起火", "stake", (117.30, 34.7369), 170),
+    ],
+)
+def test_the_finest_level_that_is_known(text: str, method: str, at: tuple[float, float], accuracy_m: float) -> None:
+    found = only(text)
+    assert found.method == method
+    assert metres(found.lon, found.lat, *at) < 30
+    assert found.accuracy_m == pytest.approx(accuracy_m, rel=0.05)
+    assert found.confidence > 0.7
+
+
+def test_between_two_known_numbers() -> None:
+    found = only("光明大道14号")
+    assert (found.method, found.reason) == ("interpolated", "between No. 10 and No. 20")
+    assert metres(found.lon, found.lat, 117.3009, 34.8) < 30
+    assert found.accuracy_m > metres(117.3, 34.8, 117.302, 34.8), "no more exact than the doors are apart"
+    assert TOWN.resolve("光明大道300号")[0].method == "road", "no door is near"
+
+
+def test_what_a_name_may_mean_comes_back_whole() -> None:
+    found = TOWN.resolve("解放路5号")
+    assert [(one.method, one.area[:6]) for one in found] == [("door", EAST), ("door", WEST)]
+    assert [one.confidence for one in found] == [pytest.approx(0.95 / 2)] * 2
+    assert {one.reason for one in found} == {"one of 2 places of this name"}
+    assert only("解放路5号", area=WEST).area == WEST_TOWN
+
+
+def test_coarse_places_are_as_large_as_they_are() -> None:
+    town, district, road = only("薛城区临城街道"), only("薛城区"), only("薛城区光明大道")
+    assert (town.method, district.method, road.method) == ("town", "district", "road")
+    assert town.accuracy_m == pytest.approx(math.sqrt(9_130 * 11_132 / math.pi), rel=0.02)
+    assert district.accuracy_m == pytest.approx(2 * town.accuracy_m, rel=0.02)
+    assert road.accuracy_m == pytest.approx(3_656 / 2, rel=0.02)
+    assert None not in (town.shape, district.shape, road.shape)
+
+
+def test_what_does_not_fit_together_is_doubted() -> None:
+    found = TOWN.resolve("市中区光明大道10号")
+    assert {one.method for one in found} == {"door", "district"}
+    assert all(one.confidence < 0.4 and "光明大道" not in one.area and one.reason for one in found)
+    found = TOWN.resolve("市中区解放路5号", area=WEST)
+    assert all(one.confidence < 0.4 and one.reason for one in found)
+    assert only("薛城区无名大道9号").reason == "无名大道 is not known there"
+
+
+@pytest.mark.parametrize(
+    "text", ["", "徐州市解放路5号", "经十路1号", "济南市历下区王家村", "G104 K9+0", "G999 K602+0", "？？"]
+)
+def test_what_is_not_here_has_no_place(text: str) -> None:
+    assert TOWN.resolve(text) == []
+
+
+def test_stakes_lie_at_their_share_of_the_section() -> None:
+    """Oracle: walked along the vertices by hand, in degrees, as the interpolation does."""
+    legs = [(117.30, 34.72, 117.30, 34.74), (117.30, 34.74, 117.32, 34.74)]
+    for km in (600.0, 600.5, 601.9, 602.0, 603.25, 604.0):
+        left = (km - 600) / 4 * 0.04
+        for x0, y0, x1, y1 in legs:
+            length = math.hypot(x1 - x0, y1 - y0)
+            if left <= length + 1e-12:
+                at = x0 + (x1 - x0) * left / length, y0 + (y1 - y0) * left / length
+                break
+            left -= length
+        found = only(f"G104 K{int(km)}+{round(km % 1 * 1000):03d}")
+        assert metres(found.lon, found.lat, *at) < 0.1, km
+    backward = only("G104 K605+0")
+    assert metres(backward.lon, backward.lat, 117.33, 34.74) < 0.1, "a section that runs against its stakes"
+    assert TOWN.stakes_of("G104") == "G104 runs from K600 to K606 here"
+
+
+@given(
+    st.text(max_size=40)
+    | st.lists(st.sampled_from("枣庄市薛城区中光明大道解放路王家村号楼附近与交叉口0123456789GK+"), max_size=20).map(
+        "".join
+    )
+)
+def test_no_text_makes_it_fail_or_leave_the_city(text: str) -> None:
+    for one in TOWN.resolve(text):
+        assert 117.2 <= one.lon <= 117.6
+        assert 34.7 <= one.lat <= 34.9
+        assert 0 < one.confidence <= 1
+        assert one.area.startswith((EAST, WEST))
+        assert one.area in {EAST, WEST, EAST_TOWN, WEST_TOWN}
