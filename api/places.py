@@ -17,7 +17,7 @@ from layers.places.candidates import Candidate
 from layers.places.gazetteer import Gazetteer
 from twin.access import Caller
 from twin.datum import parse_datum, to_city
-from twin.errors import InvalidRequest
+from twin.errors import DatumError, InvalidRequest
 from twin.geometry import inside
 from twin.identifiers import Identifier, recognise, suspects
 from twin.view import View
@@ -127,7 +127,10 @@ def _coordinate(question: Question, context: Context, gazetteer: Gazetteer) -> t
     """The place of a coordinate, as exact as it has digits."""
     given = [value for value in (question.lon, question.lat) if value is not None]
     x, y = (np.array([float(value)]) for value in given)
-    lon, lat = to_city(x, y, parse_datum(question.datum or ""), context.city)
+    try:
+        lon, lat = to_city(x, y, parse_datum(question.datum or ""), context.city)
+    except DatumError as error:
+        raise InvalidRequest(error.what, where="datum", remedy=error.remedy) from error
     if not inside(lon, lat, context.city.bounds)[0]:
         if inside(y, x, context.city.bounds)[0]:
             return [], ["lon and lat are swapped: swapped they would fit"]

@@ -123,7 +123,7 @@ class Gazetteer:
             return []
         said = address.town or address.district or ""
         within = max(said, area, key=len)
-        if said and area and not within.startswith(min(said, area, key=len)):
+        if not (within.startswith(said) and within.startswith(area)):
             return [one._replace(reason=f"the text says {self._title(said)}, the record {self._title(area)}",
                                  confidence=one.confidence * _DOUBTFUL)
                     for one in [*self._area(said), *self._area(area)]]  # fmt: skip

@@ -4,6 +4,7 @@ The sections of a road carry the stakes of their ends, so each is a calibrated m
 share of the section's length, and what is between two sections lies on neither (ISO 19148, interpolative method).
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -83,5 +84,9 @@ class Stakes:
     def _on(self, section: int, km: float) -> Stake:
         length_km = self._end_km[section] - self._start_km[section]
         share = float(np.clip((km - self._start_km[section]) / length_km, 0, 1)) if length_km else 0.0
-        point = shapely.line_interpolate_point(self._lines[section], share, normalized=True)
-        return Stake(float(shapely.get_x(point)), float(shapely.get_y(point)), section)
+        line = self._lines[section]
+        # Shares are of the length in metres: a degree of longitude is shorter than one of latitude.
+        narrow = math.cos(math.radians(float(shapely.bounds(line)[1])))
+        flat = shapely.transform(line, lambda xy: xy * (narrow, 1.0))
+        point = shapely.line_interpolate_point(flat, share, normalized=True)
+        return Stake(float(shapely.get_x(point)) / narrow, float(shapely.get_y(point)), section)

@@ -22,6 +22,7 @@ from layers.contract import Contract, Demo
 from layers.places.fix import Register, Site, is_none
 from layers.places.resolver import Placed, place
 from tests.ingest.demo.city import CITY, SCALE, SEED, small_city
+from tests.layers.places import town
 from twin.errors import ContractError, SetupError
 
 NOW = dt.datetime(2026, 1, 14, 10, 7, 30, tzinfo=dt.UTC)
@@ -60,7 +61,7 @@ def read(contract: Contract, source: Source) -> Iterator[Records]:
 def placed_records(contract: Contract, source: Source, registers: Any) -> Iterator[tuple[pl.DataFrame, Placed]]:
     for records in read(contract, source):
         frame = Validator(contract, CITY.zone).check(records, now=NOW).frame
-        yield frame, place(frame, contract, Site(CITY, registers, records.crs, source.datum))
+        yield frame, place(frame, contract, Site(CITY, registers, town.gazetteer, records.crs, source.datum))
 
 
 def make(dataset: str, maker: Maker | None = None, **section: Any) -> pl.DataFrame:

@@ -13,6 +13,7 @@ from layers.contract import Contract
 from layers.places.fix import GEOMETRY, Register, Site
 from layers.places.resolver import Placed, place
 from layers.reasons import Reason
+from tests.layers.places.town import gazetteer
 from twin.city import load_city
 
 CITY = load_city("zaozhuang")
@@ -60,7 +61,7 @@ def placed(what: Contract, **columns: Sequence[object]) -> Placed:
     n = len(next(iter(columns.values())))
     blank = {name: [None] * n for name in what.fields}
     frame = pl.DataFrame({**blank, **columns}, strict=False)
-    return place(frame, what, Site(CITY, registers))
+    return place(frame, what, Site(CITY, registers, gazetteer))
 
 
 @pytest.mark.parametrize(
