@@ -98,6 +98,8 @@ def show_quarantine(
 def replay_quarantine(
     dataset: Annotated[str | None, typer.Argument(help="only this dataset")] = None,
     reason: Annotated[str | None, typer.Option(help="only this reason")] = None,
+    contract: Annotated[str | None, typer.Option(help="only those refused under this contract digest")] = None,
+    datum: Annotated[str | None, typer.Option(help="the datum of their coordinates, whatever was declared")] = None,
 ) -> None:
     """Read the quarantined records again from the raw bytes, with today's contracts and registers."""
     from layers.inbox import quarantine_rows
@@ -105,7 +107,8 @@ def replay_quarantine(
     loader = _loader()
     with loader.database.writing() as connection:
         rows = quarantine_rows(connection, dataset, reason=reason, limit=1_000_000)
-    _report(f"{len(rows):,} records", loader.replay(rows))
+    chosen = [row for row in rows if contract is None or (row.contract_digest or "").startswith(contract)]
+    _report(f"{len(chosen):,} records", loader.replay(chosen, datum=datum))
 
 
 def _loader() -> "Loader":

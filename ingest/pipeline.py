@@ -39,12 +39,16 @@ __all__ = ["LoadOptions", "Loaded", "Loader"]
 
 @dataclass(frozen=True, slots=True)
 class LoadOptions:
-    """What a person says with a file: its datum (a word of `twin.datum`), how to read it, and whether it is made up."""
+    """What a person says with a file: its datum (a word of `twin.datum`), how to read it, and whether it is made up.
+
+    `overruled`: the datum holds whatever the contract and the places of other records say.
+    """
 
     datum: str | None = None
     reading: ReadOptions = field(default_factory=ReadOptions)
     source: str = "file"
     synthetic: bool = False
+    overruled: bool = False
 
 
 _NOTHING_SAID = LoadOptions()
@@ -102,10 +106,11 @@ class Loader:
                 entry = inbox.receive_file(connection, self.home, dataset, raw, options.source, sealed=sealed)
             return self._read(contract, raw, entry, options, task=task)
 
-    def replay(self, refused: list[inbox.Quarantined]) -> Loaded:
+    def replay(self, refused: list[inbox.Quarantined], *, datum: str | None = None) -> Loaded:
         """Read records of the quarantine again from the raw bytes, as their file was read the first time.
 
-        All of them are marked replayed; those that are refused again stand in quarantine anew, with today's reason.
+        With a `datum`, which a person vouches for, their coordinates are read in it. All of them are marked replayed;
+        those that are refused again stand in quarantine anew, with today's reason.
         """
         total = Loaded()
         groups: dict[tuple[int, int | None], list[inbox.Quarantined]] = {}
@@ -115,6 +120,8 @@ class Loader:
             with self.database.writing() as connection:
                 dataset, stored = inbox.stored_file(connection, self.home, entry)
                 options = _options_of(connection, batch)
+                if datum is not None:
+                    options = replace(options, datum=datum, overruled=True)
                 inbox.set_status(connection, [record.id for record in records], "replayed")
             numbers = frozenset(record.row_number for record in records if record.row_number is not None)
             with stored as raw:
@@ -138,7 +145,7 @@ class Loader:
         registers = Registers(self.database, self.catalog, self.city)
         for batch in open_records(raw, contract, options.reading):
             records = batch if only is None else _only(batch, only)
-            site = Site(self.city, registers, registers.gazetteer, records.crs, options.datum)
+            site = Site(self.city, registers, registers.gazetteer, records.crs, options.datum, options.overruled)
             judged = judge(records, validator.check(records), contract, site)
             self._store(contract, raw, entry, options, judged, loaded)
             if task is not None:
@@ -157,7 +164,7 @@ class Loader:
                 self.catalog.digests[contract.id],
                 source=options.source,
                 synthetic=options.synthetic,
-                options={"datum": options.datum, "reading": asdict(options.reading)},
+                options={"datum": options.datum, "overruled": options.overruled, "reading": asdict(options.reading)},
             )
             private = Protection(contract, Pseudonyms(self.home, dt.datetime.now(dt.UTC)))
             rows = rows_of(private.records(judged.frame), judged.placed, contract, self.city.srid)
@@ -195,4 +202,4 @@ def _options_of(connection: sa.Connection, batch: int | None) -> LoadOptions:
     row = connection.execute(sa.select(inbox.batches).where(inbox.batches.c.id == batch)).one()
     said = row.options or {}
     reading = ReadOptions(**said.get("reading", {}))
-    return LoadOptions(said.get("datum"), reading, row.source, row.synthetic)
+    return LoadOptions(said.get("datum"), reading, row.source, row.synthetic, overruled=said.get("overruled", False))

@@ -95,6 +95,9 @@ def _place(raw: Raw) -> Iterator[Fault]:
                 yield ("place", "rungs", position, word), f"this rung looks at {name!r}, which is not a field"
         if rung.get("by") == "coordinate" and rung.get("x") == rung.get("y"):
             yield ("place", "rungs", position), "x and y are the same column"
+        others = {other.get("by") for other in _tables(_table(raw, "place"), "rungs")} - {"coordinate", "geometry"}
+        if rung.get("datum") == "detect" and (rung.get("by") != "coordinate" or not others - {"area", "cell"}):
+            yield ("place", "rungs", position, "datum"), "`detect` compares coordinates with another rung: add one"
         if rung.get("datum") == "none":
             yield (
                 ("place", "rungs", position, "datum"),

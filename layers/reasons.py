@@ -30,6 +30,10 @@ class Reason(StrEnum):
     BAD_COORDINATE = "bad-coordinate"
     NULL_ISLAND = "null-island"
     SWAPPED_AXES = "swapped-axes"
+    WRONG_DATUM = "wrong-datum"
+    UNKNOWN_DATUM = "unknown-datum"
+    DISPLACED_MAP = "displaced-map"
+    POSITIONS_DISAGREE = "positions-disagree"
     OUTSIDE_CITY = "outside-city"
     EMPTY_GEOMETRY = "empty-geometry"
     INVALID_GEOMETRY = "invalid-geometry"
@@ -63,6 +67,17 @@ TEXTS: dict[Reason, Title] = {
     Reason.BAD_COORDINATE: Title(zh="坐标缺失或不是有限数值", en="a coordinate is missing or not a finite number"),
     Reason.NULL_ISLAND: Title(zh="坐标为 (0, 0)", en="the coordinate is (0, 0)"),
     Reason.SWAPPED_AXES: Title(zh="经纬度颠倒", en="longitude and latitude are swapped: swapped they would fit"),
+    Reason.WRONG_DATUM: Title(
+        zh="坐标基准与声明不符，整批待人工确认",
+        en="the batch is in another datum than declared, and waits for a person",
+    ),
+    Reason.UNKNOWN_DATUM: Title(
+        zh="无法判定坐标基准，整批待人工确认", en="no datum fits what is known, and the batch waits for a person"
+    ),
+    Reason.DISPLACED_MAP: Title(
+        zh="整批位置平移或缩放，待人工确认", en="the whole map is displaced, and the batch waits for a person"
+    ),
+    Reason.POSITIONS_DISAGREE: Title(zh="同一记录的两个位置相互矛盾", en="two positions of the record disagree"),
     Reason.OUTSIDE_CITY: Title(zh="位置在城市范围之外", en="the place lies outside the city"),
     Reason.EMPTY_GEOMETRY: Title(zh="几何为空", en="the geometry is empty"),
     Reason.INVALID_GEOMETRY: Title(zh="几何无效且无法修复", en="the geometry is invalid and could not be repaired"),
@@ -100,6 +115,16 @@ ADVICE: dict[Reason, Title] = {
     Reason.BAD_COORDINATE: Title(zh="补全坐标", en="fill in both coordinates"),
     Reason.NULL_ISLAND: Title(zh="设备未定位；补充真实坐标", en="the device had no fix; give its true coordinate"),
     Reason.SWAPPED_AXES: Title(zh="交换经度与纬度两列", en="swap the two columns, then load again"),
+    Reason.WRONG_DATUM: Title(
+        zh="确认后以 --datum 指定基准重放", en="if that is right, replay with --datum and the word"
+    ),
+    Reason.UNKNOWN_DATUM: Title(
+        zh="向提供方询问坐标基准，再以 --datum 重放", en="ask its owner for the datum, then replay with --datum"
+    ),
+    Reason.DISPLACED_MAP: Title(zh="请提供方重新配准后再提交", en="have its owner georeference it again"),
+    Reason.POSITIONS_DISAGREE: Title(
+        zh="核对坐标与地址或编号，改正其一", en="compare the coordinate with the address or the code; correct one"
+    ),
     Reason.OUTSIDE_CITY: Title(zh="核对坐标与基准面", en="check the coordinate and its datum"),
     Reason.EMPTY_GEOMETRY: Title(zh="补充几何", en="give the record a geometry"),
     Reason.INVALID_GEOMETRY: Title(zh="在制图软件中修复后重新提交", en="mend it in a GIS and send it again"),

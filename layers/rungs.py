@@ -24,8 +24,9 @@ DatasetId = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,40}\.[a-z][a-z0-9_]
 Datum = Annotated[
     str,
     Field(
-        pattern=r"^(wgs84|cgcs2000|cgcs2000-3deg-\d{2,3}|gcj02|bd09|xian80|beijing54|local|per_file|none)$",
-        description="`per_file`: each file says its own, by its CRS or by --datum",
+        pattern=r"^(wgs84|cgcs2000|cgcs2000-3deg-\d{2,3}|gcj02|bd09|xian80|beijing54|local|per_file|detect|none)$",
+        description="`per_file`: each file says its own, by its CRS or by --datum; `detect`: each batch of coordinates"
+        " shows it by the places that its other rungs know",
     ),
 ]
 

@@ -84,7 +84,8 @@ def _refers_to(contract: Contract, catalog: Catalog) -> Iterator[str]:
         if isinstance(rung, RegisterRung | AreaRung):
             yield rung.register_
         elif isinstance(rung, AddressRung | StakeRung):
-            yield from (other.id for other in catalog if other.names is not None)
+            # Names of places may themselves be found by their addresses; those that make addresses are not.
+            yield from (other.id for other in catalog if other.names is not None and other.names.level != "place")
     if contract.demo:
         yield contract.demo.frame
 
@@ -99,7 +100,7 @@ def _write(contract: Contract, maker: Maker, folder: Path) -> Source:
         write_relief(path, maker.demo, maker.city, maker.seed)
         return source
     table = maker.records(contract)
-    word = source.datum or word
+    word = section.datum if word in {"per_file", "detect"} else word
     frame = table.frame
     if isinstance(rung, CoordinateRung):
         frame = frame.with_columns(_coordinates(table, rung, str(word), maker.city))

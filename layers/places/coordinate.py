@@ -24,7 +24,7 @@ def fix(frame: pl.DataFrame, rung: CoordinateRung, site: Site) -> Fix:
         nothing = np.full(frame.height, np.nan)
         reasons = np.full(frame.height, ABSENT, dtype=object)
         return Fix(nothing, nothing, None, np.full(frame.height, rung.accuracy_m), reasons, "coordinate")
-    word = datum_word(rung.datum, site.crs, site.declared)
+    word = datum_word(rung.datum, site.crs, site.declared, overruled=site.overruled)
     x = frame[rung.x].cast(pl.Float64).fill_null(np.nan).to_numpy()
     y = frame[rung.y].cast(pl.Float64).fill_null(np.nan).to_numpy()
     lon, lat = to_city(x, y, parse_datum(word), site.city)

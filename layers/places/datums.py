@@ -15,12 +15,15 @@ _ZONE, _FIRST_MERIDIAN_DEG, _FIRST_PLAIN_CODE, _FIRST_ZONED_CODE = "cgcs2000-3de
 _SAME_WITHIN_A_METRE = {"wgs84", "cgcs2000"}
 
 
-def datum_word(contract: str, crs: str | None, declared: str | None) -> str:
+def datum_word(contract: str, crs: str | None, declared: str | None, *, overruled: bool = False) -> str:
     """The datum word to convert by: one of `twin.datum`'s, or `epsg:<code>`.
 
-    `contract` is the rung's word, `crs` what the file says (`EPSG:n` or None), `declared` what a person said with it.
+    `contract` is the rung's word, `crs` what the file says (`EPSG:n` or None), `declared` what a person said with it,
+    against all else where `overruled`.
     Raises DatumError when they contradict each other or nothing says it.
     """
+    if overruled and declared is not None:
+        return declared
     own = _of_crs(crs)
     said = contract if contract != "per_file" else declared
     if declared is not None and contract not in {"per_file", declared}:

@@ -39,7 +39,8 @@ class Site:
     """What the rungs know beside the records.
 
     `register` gives a register by its dataset, `gazetteer` the city's named places; both are read when they are needed.
-    `crs` is what the file says of itself (`EPSG:4490`), `declared` is the datum word that a person gave with it.
+    `crs` is what the file says of itself (`EPSG:4490`), `declared` is the datum word that a person gave with it;
+    `overruled` says that they know better than the contract and the detective.
     """
 
     city: City
@@ -47,6 +48,7 @@ class Site:
     gazetteer: Callable[[], Gazetteer]
     crs: str | None = None
     declared: str | None = None
+    overruled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,8 @@ class Fix:
     all are the points themselves; an entry None is a point too. `accuracy_m` (n,). `reasons` (n,) texts: None where the
     fix holds, ABSENT or a value of `layers.reasons.Reason` where it does not. `source` says where the fix comes from,
     for provenance; `repaired` (n,) marks geometries that were mended. `cells` (n,) where the rung knows them itself.
-    `hints` (n,) say of refused records what would fit, None where nothing does.
+    `hints` (n,) say of refused records what would fit, None where nothing does; of those in `final` (n,) no
+    further rung is asked, since they contradict themselves.
     """
 
     lon: NDArray[np.float64]
@@ -69,6 +72,7 @@ class Fix:
     repaired: NDArray[np.bool_] | None = None
     cells: NDArray[np.int64] | None = None
     hints: NDArray[np.object_] | None = None
+    final: NDArray[np.bool_] | None = None
 
 
 def is_none(values: NDArray[np.object_]) -> NDArray[np.bool_]:

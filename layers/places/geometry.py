@@ -39,7 +39,7 @@ def fix(frame: pl.DataFrame, rung: GeometryRung, kind: GeometryType, site: Site)
     if GEOMETRY not in frame.columns or frame[GEOMETRY].null_count() == n:
         nothing = np.full(n, np.nan)
         return Fix(nothing, nothing, None, nothing, np.full(n, ABSENT, dtype=object), "geometry")
-    word = datum_word(rung.datum, site.crs, site.declared)
+    word = datum_word(rung.datum, site.crs, site.declared, overruled=site.overruled)
     read: Geometries = shapely.from_wkb(frame[GEOMETRY].to_numpy())
     shapes = geometries_to_city(read, parse_datum(word), site.city)
     limits = Limits(kind)

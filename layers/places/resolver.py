@@ -1,5 +1,6 @@
 """Asks the rungs of a contract in order; the first whose check a record passes places it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -7,7 +8,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from layers.contract import Contract
-from layers.places import cell, coordinate, geometry, registered, texts
+from layers.places import cell, coordinate, geometry, registered, texts, witnesses
 from layers.places.fix import ABSENT, Fix, Geometries, Site, is_none
 from layers.reasons import Reason
 from layers.rungs import AddressRung, AreaRung, CellRung, CoordinateRung, GeometryRung, RegisterRung, Rung, StakeRung
@@ -57,18 +58,32 @@ def place(frame: pl.DataFrame, contract: Contract, site: Site) -> Placed:
         reasons=np.full(n, ABSENT, dtype=object),
         hints=np.full(n, None, dtype=object),
     )
+    settled = np.zeros(n, dtype=bool)
     for rung in contract.place.rungs:
-        waiting = np.flatnonzero(~is_none(placed.reasons))
+        waiting = np.flatnonzero(~is_none(placed.reasons) & ~settled)
         if not len(waiting):
             break
         part = frame if len(waiting) == n else frame[waiting]
-        _take(placed, waiting, _ask(part, rung, contract, site), rung.by)
+        if isinstance(rung, CoordinateRung):
+            others = [other for other in contract.place.rungs if isinstance(other, witnesses.Reference)]
+            known = witnesses.listen(_asked(part, others, contract, site))
+            fix = witnesses.examined(part, rung, site, known)
+        else:
+            fix = _ask(part, rung, contract, site)
+        _take(placed, waiting, fix, rung.by)
+        if fix.final is not None:
+            settled[waiting[fix.final]] = True
     placed.reasons[placed.reasons == ABSENT] = Reason.NO_PLACE
     here = np.flatnonzero(is_none(placed.reasons) & (placed.cell == 0))
     placed.cell[here] = cells_at_honest_resolution(
         placed.lon[here], placed.lat[here], placed.accuracy_m[here], site.city.resolutions.finest
     )
     return placed
+
+
+def _asked(frame: pl.DataFrame, rungs: Sequence[Rung], contract: Contract, site: Site) -> list[Fix]:
+    """What rungs say of records, where anybody knows: a person who overrules them is not contradicted."""
+    return [] if site.overruled else [_ask(frame, rung, contract, site) for rung in rungs]
 
 
 def _ask(frame: pl.DataFrame, rung: Rung, contract: Contract, site: Site) -> Fix:  # noqa: PLR0911  (one a rung)

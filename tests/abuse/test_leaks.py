@@ -24,6 +24,7 @@ _CANARY = re.compile(r"CANARY ([a-z_]+\.[a-z_0-9]+)")
 NEEDED = {
     "/collections/{collection}/changes": {"from": "2026-01-01T00:00:00Z"},
     "/audit/who": {"dataset": "video.cameras", "id": "x"},
+    "/places/resolve": {"q": "CANARY"},
 }
 """Parameters without which a door has no answer."""
 
@@ -159,6 +160,18 @@ def questions(canaries: Canaries) -> Iterator[tuple[str, dict[str, str], dict[st
         "collection": every,
         "dataset": every,
         "id": values["fid"],
+        "q": [
+            *values["fid"],
+            "CANARY",
+            "滕州市",
+            "34020000001320000001",
+            "88318a8a0dfffff",
+            "G104 K612+300",
+            "解放路5号",
+        ],
+        "lon": ["117.3", "x"],
+        "lat": ["34.8", "1e400"],
+        "datum": ["gcj02", "wgs84", "x"],
         "offset": ["", "eyJ9", "W10"],
     }
     accepts = ["*/*", "application/json", "text/html", "text/csv", "application/vnd.apache.parquet", ""]

@@ -399,3 +399,11 @@ def test_every_value_is_read_or_has_a_reason(type_: str, texts: list[str | None]
         assert (reason is None) == (detail is None)
         if reason is None and value is None:
             assert not (text or "").strip()
+
+
+def test_codes_are_checked_and_told_what_they_may_have_been() -> None:
+    good, swapped, short = "91370481200010852T", "91370481200018052T", "9137"
+    checked = one_field([good, swapped, short, None], type="string", code="credit_code")
+    assert reasons(checked) == [None, "wrong-code", "wrong-code", None]
+    assert good in checked.details[1], "two neighbouring signs changed places"
+    assert checked.details[2].startswith(f'value = "{short}": ')

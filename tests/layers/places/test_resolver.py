@@ -137,3 +137,47 @@ def test_places_of_many_points_equal_those_of_each() -> None:
     together = placed(contract(COORDINATE), lon=lon.tolist(), lat=lat.tolist())
     expected = [h3.str_to_int(h3.latlng_to_cell(y, x, CITY.resolutions.finest)) for x, y in zip(lon, lat, strict=True)]
     assert together.cell.tolist() == expected
+
+
+ADDRESS = {"by": "address", "text": "device", "area": "town"}
+STAKE = {"by": "stake", "text": "device", "road": "h3"}
+
+
+@pytest.mark.parametrize(
+    ("text", "area", "reason", "hint"),
+    [
+        ("薛城区光明大道10号", None, None, None),
+        ("解放路5号", "370402", None, None),
+        ("薛城区临城街道", None, None, None),
+        ("解放路5号", None, Reason.AMBIGUOUS_ADDRESS, "2 candidates"),
+        ("市中区解放路5号", "370403001002", Reason.AMBIGUOUS_ADDRESS, "the text says"),
+        ("没有的路3号", None, Reason.UNKNOWN_ADDRESS, None),
+        ("徐州市解放路5号", None, Reason.OUTSIDE_CITY, "徐州市"),
+        (None, "370402", Reason.NO_PLACE, None),
+    ],
+)
+def test_address_rung(text: str | None, area: str | None, reason: Reason | None, hint: str | None) -> None:
+    found = placed(contract(ADDRESS), device=[text], town=[area])
+    assert found.reasons[0] == reason
+    assert (hint or "") in (found.hints[0] or "")
+    assert np.isfinite(found.lon[0]) == (reason is None)
+    if reason is None:
+        assert found.method[0] == "address"
+
+
+def test_an_address_known_by_its_town_has_the_cell_of_a_town() -> None:
+    found = placed(contract(ADDRESS), device=["薛城区临城街道", "薛城区光明大道10号"])
+    town, door = (h3.get_resolution(h3.int_to_str(int(cell))) for cell in found.cell)
+    assert (town, door) == (5, 10)
+    assert found.shapes[0].geom_type == "Polygon"
+
+
+def test_stake_rung() -> None:
+    found = placed(
+        contract(STAKE),
+        device=["G104 K602+0", "K602+0", "K999+0", "somewhere", None],
+        h3=[None, "G104", "G104", "G104", "G104"],
+    )
+    assert found.lon[0] == found.lon[1] == pytest.approx(117.3)
+    assert found.reasons.tolist() == [None, None, Reason.UNKNOWN_STAKE, Reason.UNKNOWN_STAKE, Reason.NO_PLACE]
+    assert found.hints[2] == "G104 runs from K600 to K606 here"
