@@ -13,6 +13,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
 
 from api import (
+    areas,
     audit,
     basemaps,
     branches,
@@ -59,6 +60,7 @@ _ROUTERS = (
     indicators,
     within,
     places,
+    areas,
     branches,
     basemaps,
     quarantine,

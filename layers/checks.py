@@ -121,6 +121,22 @@ def _names(raw: Raw) -> Iterator[Fault]:
         yield ("names",), "named places are features; this is a stream or a coverage"
 
 
+def _areas(raw: Raw) -> Iterator[Fault]:
+    fields, areas, people = _table(raw, "fields"), _table(raw, "areas"), _table(raw, "dasymetric")
+    for part, word in (("areas", "code"), ("areas", "name"), ("dasymetric", "field")):
+        name = _table(raw, part).get(word)
+        if isinstance(name, str) and name not in fields:
+            yield (part, word), f"{part}.{word} is {name!r}, which is not a field"
+    if areas and (raw.get("geometry") not in {"polygon", "any"} or raw.get("kind") not in {"feature", "event"}):
+        yield ("areas",), "areas are features with polygons"
+    for name in _table(people, "where"):
+        if name not in fields:
+            yield ("dasymetric", "where"), f"where names {name!r}, which is not a field"
+    spec = _table(fields, str(people.get("field")))
+    if people and spec and spec.get("type") not in {"integer", "float"}:
+        yield ("dasymetric", "field"), "people are counted in proportion to a number"
+
+
 def _codes(raw: Raw) -> Iterator[Fault]:
     for name, spec in _table(raw, "fields").items():
         if isinstance(spec, dict) and "code" in spec and spec.get("type") != "string":
@@ -308,6 +324,7 @@ RULES: tuple[Callable[[Raw], Iterator[Fault]], ...] = (
     _place,
     _names,
     _codes,
+    _areas,
     _fields,
     _indicator_names,
     _measures,

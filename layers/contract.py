@@ -112,6 +112,25 @@ class Names(Part):
         return (self.name, *self.also, *single, *(self.stakes or ()), *self.where)
 
 
+class AreaKind(Part):
+    """Says that the records are areas for which sums are made: their `kind`, and the fields with code and name.
+
+    `partition`: they do not overlap and make up the city.
+    """
+
+    kind: Identifier
+    code: str
+    name: str
+    partition: bool = False
+
+
+class Dasymetric(Part):
+    """Says that people are where the records are, in proportion to a numeric field."""
+
+    field: str
+    where: dict[str, tuple[str, ...]] = Field(default_factory=dict[str, tuple[str, ...]])
+
+
 class Source(Part):
     """Where records come from. `map`: the source's name of a value to ours."""
 
@@ -271,6 +290,8 @@ class Contract(Part):
     place: Place
     fields: dict[Identifier, FieldSpec] = Field(min_length=1)
     names: Names | None = None
+    areas: AreaKind | None = None
+    dasymetric: Dasymetric | None = None
     source: Source | None = None
     osm: OsmSource | None = None
     gtfs: GtfsSource | None = None

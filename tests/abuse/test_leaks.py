@@ -61,6 +61,8 @@ def recipe(canaries: Canaries, dataset: str) -> dict[str, list[str]]:
         "cell": [f"{cell:x}" if cell else "881e204a57fffff"],
         "branch": ["main", "none"],
         "number": ["1"],
+        "kind": ["district", "grid_cell", "community_grid", "none"],
+        "code": ["370403", "x"],
         "theme": ["light", "dark"],
         "name": ["x.js", "../secret", "..%2f..%2fsecret"],
     }
