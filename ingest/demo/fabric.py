@@ -11,7 +11,7 @@ from ingest.demo.names import street_names
 from ingest.demo.network import Network, plan_network
 from ingest.demo.noise import Ints
 from ingest.demo.plan import Plan
-from ingest.demo.settlements import VILLAGE, Settlements, settle
+from ingest.demo.settlements import CENTRE, VILLAGE, Settlements, settle
 from ingest.demo.streets import (
     PRIMARY,
     RESIDENTIAL,
@@ -62,17 +62,23 @@ def _line_titles(words: list[Title], ranks: Ints, direction: str) -> list[tuple[
     return titles
 
 
-def _name_streets(plan: Plan, lattices: list[Lattice]) -> list[Title]:
-    """Name the streets of centres and towns, on the lattices; returns the names."""
+def _name_streets(plan: Plan, lattices: list[Lattice], district: Ints) -> list[Title]:
+    """Name the streets of centres and towns, on the lattices; returns the names.
+
+    `district` (s,) of each settlement: two centres of one district share no name, since addresses name no town there.
+    """
     rng = plan.rng("street names")
     titles: list[Title] = []
+    taken: dict[int, set[str]] = {}
     for lattice in lattices:
         s, n, m = lattice.corners.shape[:3]
         lattice.along_street, lattice.across_street = np.full((s, m, 2), -1), np.full((s, n, 2), -1)
         if lattice.kind == VILLAGE:
             continue
         for row in range(s):
-            drawn = street_names(n + m, rng)
+            used = taken.setdefault(int(district[lattice.settlement[row]]), set()) if lattice.kind == CENTRE else set()
+            drawn = [name for name in street_names(n + m + len(used), rng) if name.zh not in used][: n + m]
+            used |= {name.zh for name in drawn}
             for direction, words, ranks, index in (
                 ("along", drawn[:m], lattice.along[row].min(0), lattice.along_street),
                 ("across", drawn[m:], lattice.across[row].min(1), lattice.across_street),
@@ -97,5 +103,5 @@ def weave(plan: Plan) -> Fabric:
     numbered(others, start)
     lattices = [*centres, *others]
     drawn = draw_links(plan, network, lattices)
-    titles = _name_streets(plan, lattices)
+    titles = _name_streets(plan, lattices, settlements.district)
     return Fabric(bounds, water, corridors, settlements, lattices, network, drawn, stretch_streets(lattices), titles)
