@@ -11,6 +11,7 @@ __all__ = [
     "ABREAST_M",
     "CROSSING_M",
     "DOOR_M",
+    "METRES_PER_DEGREE",
     "ONE_PLACE_M",
     "PLACE_M",
     "STAKE_M",
@@ -34,7 +35,7 @@ ONE_PLACE_M = 300.0
 """Records of one door lie this close together: the houses of an estate share its number."""
 ABREAST_M = 60.0
 """Carriageways of one road, and the corners of one crossing, are no further apart."""
-_METRES_PER_DEGREE = 111_320.0
+METRES_PER_DEGREE = 111_320.0
 
 SURE = {
     "door": 0.95, "stake": 0.95, "crossing": 0.9, "place": 0.9, "village": 0.85, "interpolated": 0.75,
@@ -88,7 +89,7 @@ class Spot(NamedTuple):
 def metres(lon: float, lat: float, other_lon: float, other_lat: float) -> float:
     """Distance of two points in degrees, on a plane that touches there: within 1 % over a city."""
     x = (other_lon - lon) * math.cos(math.radians(lat))
-    return math.hypot(x, other_lat - lat) * _METRES_PER_DEGREE
+    return math.hypot(x, other_lat - lat) * METRES_PER_DEGREE
 
 
 def beside(address: Address) -> float:

@@ -18,6 +18,7 @@ from layers.places.candidates import (
     ABREAST_M,
     CROSSING_M,
     DOOR_M,
+    METRES_PER_DEGREE,
     ONE_PLACE_M,
     PLACE_M,
     STAKE_M,
@@ -33,7 +34,7 @@ from layers.places.candidates import (
     middle,
 )
 from layers.places.extent import extent_m
-from layers.places.named import Areas, NamedPlaces
+from layers.places.named import Areas, Geometries, NamedPlaces
 from layers.places.stakes import Stakes
 from twin.city import City
 from twin.identifiers import Fault
@@ -41,6 +42,7 @@ from twin.identifiers import Fault
 __all__ = ["Gazetteer"]
 
 _NEXT_DOORS = 20
+_SAME_STREET_M = 1_000.0
 _MOST_CANDIDATES = 10
 _DOUBTFUL = 0.3
 """How much of the confidence is left where the text also says something that does not fit."""
@@ -68,6 +70,7 @@ class Gazetteer:
         self._longest_place = max(map(len, self._places), default=0)
         self._stakes, self._sections = _stakes(parts)
         self._road_of = lru_cache(4_096)(self._road_within)
+        self._streets_of = lru_cache(4_096)(self._streets_within)
 
     def _add_roads(self, part: NamedPlaces) -> None:
         middles = shapely.point_on_surface(part.shapes)
@@ -197,7 +200,28 @@ class Gazetteer:
         spots = [spot for spot in self._doors.get((street, address.number), ()) if spot.lies_in(within)]
         if address.building is not None:
             spots = [spot for spot in spots if spot.building == address.building] or spots
-        return as_candidates(gathered(spots, ONE_PLACE_M), "door", DOOR_M + beside(address))
+        return self._with_namesakes(
+            address, within, as_candidates(gathered(spots, ONE_PLACE_M), "door", DOOR_M + beside(address))
+        )
+
+    def _with_namesakes(self, address: Address, within: str, found: list[Candidate]) -> list[Candidate]:
+        """Doors, and the other streets or villages of the name, whose doors nobody may have registered."""
+        named = self._road(address, "", within) if address.road is not None else self._village(address, "", within)
+        if not found or len(named) < 2:
+            return found
+        others = [one for one in named if all(self._apart_m(one, door) > _SAME_STREET_M for door in found)]
+        if not others:
+            return found
+        rivals = len(others) + len(found)
+        doubt = f"{len(others)} more of this name"
+        doors = [one._replace(confidence=SURE["door"] / rivals, reason=one.reason or doubt) for one in found]
+        return [*doors, *(one._replace(confidence=SURE[one.method] / rivals, reason=doubt) for one in others)]
+
+    def _apart_m(self, one: Candidate, other: Candidate) -> float:
+        """How far a place is from a street, a village or another place."""
+        if one.shape is None:
+            return metres(one.lon, one.lat, other.lon, other.lat)
+        return float(shapely.distance(one.shape, shapely.Point(other.lon, other.lat))) * METRES_PER_DEGREE
 
     def _next_doors(self, address: Address, _: str, within: str) -> list[Candidate]:
         """Between the nearest known numbers on the same side of the street."""
@@ -266,21 +290,35 @@ class Gazetteer:
         return as_candidates(gathered(spots, ONE_PLACE_M), "village", VILLAGE_M)
 
     def _road(self, address: Address, _: str, within: str) -> list[Candidate]:
+        """The streets of a name, each as large as it is."""
         if address.road is None:
             return []
-        districts = {code[: self._district_signs] for _, code in self._roads.get(address.road, ())}
-        wanted = [within] if within else sorted(districts)
+        streets = self._streets_of(address.road, within)
         found: list[Candidate] = []
-        for code in wanted:
-            line = self._road_of(address.road, code)
-            if line is not None:
-                shapes = np.array([line], dtype=object)
-                inner = shapely.point_on_surface(line)
-                size_m = float(extent_m(shapes)[0])
-                lon, lat = float(shapely.get_x(inner)), float(shapely.get_y(inner))
-                spot = Spot(lon, lat, size_m, code, code, ("", ""))
-                found.append(candidate(spot, "road", max(size_m, DOOR_M), len(wanted))._replace(shape=line))
+        for line, size_m, code in streets:
+            inner = shapely.point_on_surface(line)
+            lon, lat = float(shapely.get_x(inner)), float(shapely.get_y(inner))
+            spot = Spot(lon, lat, size_m, code, code, ("", ""))
+            found.append(candidate(spot, "road", max(size_m, DOOR_M), len(streets))._replace(shape=line))
         return found
+
+    def _streets_within(self, name: str, within: str) -> list[tuple[shapely.Geometry, float, str]]:
+        """The streets of one name apart from each other: the line, its size in metres, the code of its area."""
+        there = [shape for shape, code in self._roads.get(name, ()) if code.startswith(within)]
+        if not there:
+            return []
+        lines: Geometries = np.array(there, dtype=object)
+        reach = _SAME_STREET_M / 2 / METRES_PER_DEGREE
+        grounds = shapely.get_parts(shapely.union_all(shapely.buffer(lines, reach, quad_segs=2)))
+        ground, line = shapely.STRtree(lines).query(grounds, predicate="contains")
+        streets: list[tuple[shapely.Geometry, float, str]] = []
+        for k in range(len(grounds)):
+            own = line[ground == k]
+            merged = shapely.line_merge(shapely.union_all(lines[own]))
+            inner = shapely.point_on_surface(merged)
+            code = self.code_at(float(shapely.get_x(inner)), float(shapely.get_y(inner)))
+            streets.append((merged, float(extent_m(np.array([merged], dtype=object))[0]), code))
+        return streets
 
     def _road_within(self, name: str, within: str) -> shapely.Geometry | None:
         lines = [shape for shape, code in self._roads.get(name, ()) if code.startswith(within)]

@@ -60,6 +60,14 @@ def test_what_a_name_may_mean_comes_back_whole() -> None:
     assert only("解放路5号", area=WEST).area == WEST_TOWN
 
 
+def test_a_door_may_be_on_the_other_street_of_the_name() -> None:
+    """No register knows every door: of two streets far apart, the one without known doors is meant as well."""
+    found = TOWN.resolve("薛城区新建路3号")
+    assert [(one.method, round(one.confidence, 3)) for one in found] == [("door", 0.475), ("road", 0.35)]
+    assert {one.reason for one in found} == {"1 more of this name"}
+    assert [one.method for one in TOWN.resolve("新建路")] == ["road", "road"]
+
+
 def test_coarse_places_are_as_large_as_they_are() -> None:
     town, district, road = only("薛城区临城街道"), only("薛城区"), only("薛城区光明大道")
     assert (town.method, district.method, road.method) == ("town", "district", "road")
