@@ -10,7 +10,7 @@ from api.auditing import ViewRoute, open_entry
 from api.context import caller_of, context_of, strict_parameters
 from layers.contract import Contract
 from layers.grants import may_read
-from layers.inbox import quarantine_counts, quarantine_rows
+from layers.inbox import flow, quarantine_counts, quarantine_rows
 from layers.reasons import ADVICE, TEXTS, Reason
 from twin.access import Audience, Caller, department
 from twin.errors import NotAllowed, NotFound
@@ -20,6 +20,7 @@ __all__ = ["router"]
 router = APIRouter(route_class=ViewRoute, tags=["Operations"], dependencies=[Depends(strict_parameters)])
 
 _MOST_ROWS = 1_000
+_MOST_HOURS = 24 * 31
 _HEADERS = {"Cache-Control": "no-store", "Vary": "Authorization"}
 
 
@@ -52,6 +53,25 @@ def read_quarantine(request: Request, caller: Annotated[Caller, Depends(_mender)
         if count.dataset in context.catalog.contracts and _mends(caller.audience, context.catalog[count.dataset])
     ]
     return json_response({"links": [link(url_of(request, "/quarantine"), "self")], "counts": found}, headers=_HEADERS)
+
+
+@router.get("/quarantine/flow", response_class=Response)
+def read_flow(
+    request: Request,
+    caller: Annotated[Caller, Depends(_mender)],
+    dataset: Annotated[str | None, Query(max_length=100, description="only this dataset")] = None,
+    hours: Annotated[int, Query(ge=1, le=_MOST_HOURS, description="how far back")] = 24,
+) -> Response:
+    """What became of what arrived, by dataset and hour: received = accepted + duplicate + quarantined."""
+    context = context_of(request)
+    with context.database.inspecting() as connection:
+        found = flow(connection, dataset, hours)
+    mine = [
+        asdict(one)
+        for one in found
+        if one.dataset in context.catalog.contracts and _mends(caller.audience, context.catalog[one.dataset])
+    ]
+    return json_response({"links": [link(str(request.url), "self")], "flow": mine}, headers=_HEADERS)
 
 
 @router.get("/quarantine/{dataset}", response_class=Response)

@@ -75,6 +75,7 @@ class City(_Part):
     code: str
     title: Title
     country: Title
+    province: tuple[str, ...] = Field(default=(), description="the names that stand before the city's in addresses")
     srid: int
     datum: str = Field(description="the datum word of the SRID: wgs84 or cgcs2000")
     zone: str

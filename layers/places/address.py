@@ -124,7 +124,10 @@ class Vocabulary:
             if len(unit.within) == 1 and "高新" in unit.title.zh:
                 districts |= dict.fromkeys(("高新技术开发区", "高新技术产业开发区", "高新区"), unit.within)
         name = re.escape(city.title.zh.removesuffix("市"))
-        prefix = re.compile(rf"^(?:中国)?(?:山东省?|鲁)?(?:{name}(?:市(?![立直级民政一二三医中图博]))?)?")
+        before = "|".join(map(re.escape, city.province)) or "(?!)"
+        prefix = re.compile(
+            rf"^(?:{re.escape(city.country.zh)})?(?:{before})?(?:{name}(?:市(?![立直级民政一二三医中图博]))?)?"
+        )
         known_villages, known_roads = (_Words(dict.fromkeys(filter(None, found), ())) for found in (villages, roads))
         return cls(_Words(districts), _Words(towns), known_villages, known_roads, prefix)
 

@@ -11,6 +11,7 @@ __all__ = [
     "ABREAST_M",
     "CROSSING_M",
     "DOOR_M",
+    "ESTATE_M",
     "METRES_PER_DEGREE",
     "ONE_PLACE_M",
     "PLACE_M",
@@ -28,7 +29,7 @@ __all__ = [
     "middle",
 ]
 
-DOOR_M, STAKE_M, CROSSING_M, VILLAGE_M, PLACE_M = 20.0, 20.0, 30.0, 300.0, 50.0
+DOOR_M, ESTATE_M, STAKE_M, CROSSING_M, VILLAGE_M, PLACE_M = 20.0, 150.0, 20.0, 30.0, 300.0, 50.0
 _NEAR_M = {"附近": 150.0, "周边": 200.0, "一带": 300.0}
 _BESIDE_M = 50.0
 ONE_PLACE_M = 300.0

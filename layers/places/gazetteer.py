@@ -18,6 +18,7 @@ from layers.places.candidates import (
     ABREAST_M,
     CROSSING_M,
     DOOR_M,
+    ESTATE_M,
     METRES_PER_DEGREE,
     ONE_PLACE_M,
     PLACE_M,
@@ -198,11 +199,11 @@ class Gazetteer:
         if street is None or address.number is None:
             return []
         spots = [spot for spot in self._doors.get((street, address.number), ()) if spot.lies_in(within)]
-        if address.building is not None:
-            spots = [spot for spot in spots if spot.building == address.building] or spots
-        return self._with_namesakes(
-            address, within, as_candidates(gathered(spots, ONE_PLACE_M), "door", DOOR_M + beside(address))
-        )
+        named = [spot for spot in spots if address.building is not None and spot.building == address.building]
+        # The buildings of an estate share its number, and not all of them are registered.
+        is_estate = not named and any(spot.building is not None for spot in spots)
+        spots, least_m = named or spots, (ESTATE_M if is_estate else DOOR_M) + beside(address)
+        return self._with_namesakes(address, within, as_candidates(gathered(spots, ONE_PLACE_M), "door", least_m))
 
     def _with_namesakes(self, address: Address, within: str, found: list[Candidate]) -> list[Candidate]:
         """Doors, and the other streets or villages of the name, whose doors nobody may have registered."""
@@ -316,8 +317,9 @@ class Gazetteer:
             own = line[ground == k]
             merged = shapely.line_merge(shapely.union_all(lines[own]))
             inner = shapely.point_on_surface(merged)
+            reach_m = float(shapely.hausdorff_distance(inner, merged)) * METRES_PER_DEGREE
             code = self.code_at(float(shapely.get_x(inner)), float(shapely.get_y(inner)))
-            streets.append((merged, float(extent_m(np.array([merged], dtype=object))[0]), code))
+            streets.append((merged, reach_m, code))
         return streets
 
     def _road_within(self, name: str, within: str) -> shapely.Geometry | None:

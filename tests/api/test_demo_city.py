@@ -98,3 +98,12 @@ def test_everything_says_that_it_is_synthetic(demo_city: Served) -> None:
     for contract in demo_city.catalog:
         if records(demo_city, contract):
             assert demo_city.json(f"/collections/{contract.id}", reader(contract))["twin"]["synthetic"], contract.id
+
+
+def test_the_flow_accounts_for_every_record_of_the_demo(demo_city: Served) -> None:
+    everything = demo_city.json("/quarantine/flow", Audience("administrator"), hours=48)["flow"]
+    assert {one["dataset"] for one in everything} >= {"housing.buildings", "video.cameras"}
+    assert all(one["received"] == one["accepted"] + one["duplicate"] + one["quarantined"] > 0 for one in everything)
+    mine = demo_city.json("/quarantine/flow", Audience("department:video"), hours=48)["flow"]
+    assert {one["dataset"].split(".")[0] for one in mine} == {"video"}
+    assert demo_city.get("/quarantine/flow").status_code == 403

@@ -110,7 +110,7 @@ def _scored(name: str, frame: pl.DataFrame, contract: Contract, site: Site, trut
 def run() -> list[Measured]:
     """Measure all cases."""
     city = load_city("zaozhuang")
-    frames = DemoCity.generate(city, _SEED, 1.0).frames
+    frames = DemoCity.generate(city, _SEED, 1.0).frames()
     gazetteer = _gazetteer(city, frames)
     chance = random.Random(_SEED)  # noqa: S311
     chosen = frames["buildings"].sample(_SHEET, random_state=_SEED + 1)
