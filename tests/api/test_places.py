@@ -1,5 +1,8 @@
 """`/places/resolve` over the demonstration city: texts, codes, stakes, coordinates, as each audience may see them."""
 
+import csv
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -139,3 +142,19 @@ def test_swapped_and_foreign_coordinates_say_so(demo_city: Served) -> None:
     assert (swapped["features"], swapped["notes"]) == ([], ["lon and lat are swapped: swapped they would fit"])
     assert resolved(demo_city, lon="121.5", lat="31.2", datum="wgs84")["notes"]
     assert "江苏" in resolved(demo_city, q="江苏省徐州市云龙区解放路2号")["notes"][0]
+
+
+def test_the_published_towns_lie_in_their_districts(demo_city: Served, shared: Callable[[str], Path]) -> None:
+    """The 66 towns of the national list: by code and by name each is one area of its district, as large as a town."""
+    districts = {district.code: district.title.zh for district in CITY.districts}
+    with shared("zaozhuang/zaozhuang_streets.csv").open(encoding="utf-8") as file:
+        towns = [(row["code"], row["name"], row["areaCode"]) for row in csv.DictReader(file)]
+    assert len(towns) == 66
+    asked = [{"q": word} for code, name, district in towns for word in (code, f"枣庄市{districts[district]}{name}")]
+    answer = demo_city.client.post("/places/resolve", json={"places": asked}).json()["results"]
+    for (code, _, district), by_code, by_name in zip(towns, answer[::2], answer[1::2], strict=True):
+        for found in (by_code, by_name):
+            (one,) = found["features"]
+            assert (one["properties"]["area_code"], one["properties"]["district_code"]) == (code, district)
+            assert one["geometry"]["type"] in {"Polygon", "MultiPolygon"}
+            assert 500 < one["properties"]["accuracy_m"] < 20_000

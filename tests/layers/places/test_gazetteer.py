@@ -1,6 +1,9 @@
 """Texts to places: the finest level that is known, all that a name may mean, never another city, nothing guessed."""
 
+import json
 import math
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -125,3 +128,9 @@ def test_no_text_makes_it_fail_or_leave_the_city(text: str) -> None:
         assert 0 < one.confidence <= 1
         assert one.area.startswith((EAST, WEST))
         assert one.area in {EAST, WEST, EAST_TOWN, WEST_TOWN}
+
+
+@pytest.mark.parametrize("file", ["cpca_cases.json", "jionlp_cases.json"])
+def test_published_addresses_of_other_cities_have_no_place_here(shared: Callable[[str], Path], file: str) -> None:
+    for case in json.loads(shared(f"addresses/{file}").read_text())["cases"]:
+        assert TOWN.resolve(case[0]) == [], case
