@@ -42,9 +42,16 @@ def list_datasets(system: Annotated[str | None, typer.Option(help="only this sys
 
 def check(
     folders: Annotated[list[Path] | None, typer.Argument(help="further folders of contracts to check")] = None,
+    *,
+    quality: Annotated[
+        bool, typer.Option("--quality", help="say of each dataset what the next level asks for")
+    ] = False,
 ) -> None:
-    """Check every contract; lists all faults with their lines."""
+    """Check every contract; lists all faults with their lines, and how many datasets reach which quality."""
+    from collections import Counter
+
     from layers.catalog import BUILT_IN, read_catalog
+    from layers.quality import LEVELS, quality_of
     from twin.errors import ContractError
     from twin.settings import settings
 
@@ -53,7 +60,12 @@ def check(
         raise ContractError(
             "\n".join(map(str, problems)), remedy=f"\n{len(problems)} faults; correct them and check again."
         )
-    typer.echo(f"{len(found)} datasets of {len(found.systems)} systems: no faults")
+    reached = {contract.id: quality_of(contract) for contract in found}
+    for dataset, (level, lacks) in reached.items() if quality else ():
+        typer.echo(f"{dataset:<36} {level:<8}{''.join(f' - {title.zh} {title.en}' for title in lacks)}")
+    levels = Counter(level for level, _ in reached.values())
+    counts = ", ".join(f"{levels[level]} {level}" for level in reversed(LEVELS) if levels[level])
+    typer.echo(f"{len(found)} datasets of {len(found.systems)} systems: no faults; {counts}")
 
 
 def apply_catalog(

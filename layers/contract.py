@@ -1,7 +1,7 @@
 """The contract: one TOML file that says what a dataset is.
 
 It generates the table, the API, the tiles, the map style, the validation, the documentation and the demo data.
-The models here are the authority on its shape; `layers/checks.py` holds the rules that span several keys;
+The models here are the authority on its shape; `layers/checks` holds the rules that span several keys;
 `layers/catalog` reads the files.
 """
 
@@ -300,7 +300,9 @@ class Contract(Part):
     demo: Demo | None = None
     standards: tuple[str, ...] = ()
     notes: str | None = None
-    quality: Literal["bronze", "silver", "gold"] = "bronze"
+    quality: Literal["none", "bronze", "silver", "gold"] = Field(
+        default="none", description="the level of the quality scale that it promises to keep"
+    )
 
     def __hash__(self) -> int:
         return hash(self.id)

@@ -17,11 +17,12 @@ README = Path(__file__).parent.parent / "README.md"
 
 def datasets() -> str:
     """One line per dataset, grouped by system."""
-    lines = ["| 数据集 dataset | 标题 title | kind | class | H3 indicators |", "|---|---|---|---|---|"]
+    lines = ["| 数据集 dataset | 标题 title | kind | class | quality | H3 indicators |", "|---|---|---|---|---|---|"]
     for system in sorted(catalog().systems.values(), key=lambda system: _plan_order(system.number)):
-        lines.append(f"| **{system.number}** | **{system.title.zh} {system.title.en}** | | | |")
+        lines.append(f"| **{system.number}** | **{system.title.zh} {system.title.en}** | | | | |")
         lines += [
-            f"| `{contract.id}` | {contract.title.zh} {contract.title.en} | {contract.kind} | {contract.data_class} "
+            f"| `{contract.id}` | {contract.title.zh} {contract.title.en} | {contract.kind} "
+            f"| {contract.data_class} | {contract.quality} "
             f"| {', '.join(f'`{indicator.id}`' for indicator in contract.indicators)} |"
             for contract in catalog()
             if contract.system == system.id

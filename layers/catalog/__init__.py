@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from layers.checks import faults
 from layers.contract import Contract, Indicator, System
 from layers.gate import gate_faults
+from layers.quality import keeps, quality_of
 from twin.errors import ContractError, NotFound
 from twin.settings import settings
 
@@ -174,6 +175,9 @@ def _across(contracts: dict[str, Contract]) -> Iterator[Problem]:
             register = getattr(rung, "register_", None)
             if register is not None and register not in contracts:
                 yield Problem(path, 1, f"{contract.id}: the register {register!r} is no dataset")
+        if not keeps(contract):
+            lacks = "; ".join(title.en for title in quality_of(contract).lacks)
+            yield Problem(path, 1, f"{contract.id} promises {contract.quality}, and lacks: {lacks}")
         for indicator in contract.indicators:
             if owners.setdefault(indicator.id, contract.id) != contract.id:
                 yield Problem(path, 1, f"the indicator {indicator.id!r} is declared by {owners[indicator.id]} too")
