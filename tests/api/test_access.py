@@ -142,7 +142,7 @@ def test_every_door_of_an_indicator(served: Served) -> None:
         if contract.id not in DATASETS:
             continue
         cell = served.scalar(f'SELECT cell FROM indicators."{indicator.id}" LIMIT 1')
-        places = list(doors(served, "indicator", indicator=indicator.id, cell=f"{cell:x}"))
+        places = list(doors(served, "indicator", indicator=indicator.id, cell=f"{cell:x}", kind="district"))
         for name in AUDIENCES:
             allowed = may(contract, indicator.data_class or contract.data_class, name)
             for door in places:
