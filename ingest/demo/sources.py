@@ -50,7 +50,8 @@ def in_order(catalog: Catalog) -> list[Contract]:
     Raises ContractError when they refer to each other in a circle.
     """
     made = {contract.id: contract for contract in catalog if contract.demo}
-    before = {name: {other for other in _refers_to(made[name], catalog) if other in made} - {name} for name in made}
+    # Sorted, so that the order is the same in every process.
+    before = {name: sorted({*_refers_to(made[name], catalog)} & made.keys() - {name}) for name in made}
     try:
         return [made[name] for name in TopologicalSorter(before).static_order()]
     except CycleError as error:
