@@ -19,6 +19,8 @@ def register(app: typer.Typer) -> None:
     app.command()(load)
     ingest = typer.Typer(help="What comes in.", no_args_is_help=True)
     ingest.command("demo")(demo)
+    ingest.command("dirty")(dirty)
+    ingest.command("score")(score)
     app.add_typer(ingest, name="ingest")
     quarantine = typer.Typer(help="Records that were refused.", no_args_is_help=True)
     quarantine.command("list")(list_quarantine)
@@ -58,6 +60,49 @@ def demo(
     from ingest.demo.load import load_demo
 
     load_demo(_loader(), scale=scale, seed=seed, say=typer.echo)
+
+
+def dirty(
+    dataset: Annotated[str, typer.Argument(help="dataset id, such as sharing.legal_entities")],
+    folder: Annotated[Path, typer.Argument(help="where the file and its truth are written")],
+    share: Annotated[float, typer.Option(min=0, max=1, help="share of the rows that get dirt")] = 0.3,
+    datum: Annotated[str | None, typer.Option(help="the datum of its coordinates, whatever the contract says")] = None,
+    scale: Annotated[float, typer.Option(min=0.001, max=1, help="size of the city, 1 is the whole")] = 1.0,
+    seed: Annotated[int, typer.Option(help="another seed is another city")] = 1616,
+) -> None:
+    """Write a dirty file of the synthetic city, with the truth beside it: load it, then `twin ingest score`."""
+    import datetime as dt
+
+    from ingest.demo.city import DemoCity
+    from ingest.demo.dirt import dirty as spoil
+    from ingest.demo.sources import write_sources
+    from layers.catalog import catalog
+    from twin.city import city
+
+    contract = catalog()[dataset]
+    folder.mkdir(parents=True, exist_ok=True)
+    drawn = DemoCity.generate(city(), seed, scale)
+    now = dt.datetime.now(dt.UTC)
+    (source,) = write_sources(drawn, catalog(), city(), folder, seed=seed, scale=scale, now=now, datasets=[contract.id])
+    truth = spoil(contract, source.path, city(), share=share, datum=datum, seed=seed)
+    typer.echo(f"{source.path}\n{truth}")
+
+
+def score(
+    dataset: Annotated[str, typer.Argument(help="dataset id")],
+    truth: Annotated[Path, typer.Argument(help="the file with the truth that `twin ingest dirty` wrote")],
+) -> None:
+    """Say what became of a dirty file's rows: placed within 50 m, coarsely, flagged, wrong, lost."""
+    from ingest.demo.dirt import score as compared
+    from layers.catalog import catalog
+    from twin.city import city
+    from twin.database import connect
+
+    found = compared(connect(), catalog(), city(), dataset, truth)
+    typer.echo(
+        f"{dataset}: {found.rows:,} rows: within 50 m {found.near:,}, as coarse as they say {found.coarse:,}, "
+        f"flagged {found.flagged:,}, wrong {found.wrong:,}, lost {found.lost:,}"
+    )
 
 
 def list_quarantine(
