@@ -18,7 +18,7 @@ from layers.places.gazetteer import Gazetteer
 from twin.access import Caller
 from twin.datum import parse_datum, to_city
 from twin.errors import DatumError, InvalidRequest
-from twin.geometry import inside
+from twin.geometry import METRES_PER_DEGREE, inside
 from twin.identifiers import Identifier, recognise, suspects
 from twin.view import View
 
@@ -28,7 +28,7 @@ router = APIRouter(route_class=ViewRoute, tags=["Places"], dependencies=[Depends
 
 _MOST_PLACES = 1_000
 _LONGEST = 300
-_METRES_PER_DEGREE, _LEAST_M = 111_320.0, 5.0
+_LEAST_M = 5.0
 _HEADERS = {"Cache-Control": "no-store", "Vary": "Authorization"}
 
 Coordinate = Annotated[Decimal, Field(max_digits=20, allow_inf_nan=False)]
@@ -137,7 +137,7 @@ def _coordinate(question: Question, context: Context, gazetteer: Gazetteer) -> t
         return [], [f"the coordinate is not in {context.city.title.zh}"]
     is_in_degrees = float(abs(given[1])) <= 90
     digits = -min(int(value.as_tuple().exponent) for value in given)
-    step_m = (_METRES_PER_DEGREE if is_in_degrees else 1.0) * 10.0**-digits
+    step_m = (METRES_PER_DEGREE if is_in_degrees else 1.0) * 10.0**-digits
     code = gazetteer.code_at(float(lon[0]), float(lat[0]))
     one = Candidate(float(lon[0]), float(lat[0]), max(_LEAST_M, step_m / 2), "coordinate", 1.0, code)
     return [one], []

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from layers.contract import Contract, Indicator
 from layers.query import visible
 from twin.city import City
+from twin.geometry import METRES_PER_DEGREE
 from twin.grid import cell_polygons, parents, resolution_of
 from twin.view import View
 
@@ -43,7 +44,7 @@ Floats = NDArray[np.float64]
 
 OUTSIDE = -1
 """The number of the area in which what lies in none is kept."""
-_KM2_PER_DEGREE2 = 111.320**2
+_KM2_PER_DEGREE2 = (METRES_PER_DEGREE / 1_000) ** 2
 
 
 @dataclass(frozen=True, slots=True)

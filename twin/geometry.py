@@ -25,6 +25,7 @@ from twin.errors import SetupError
 
 __all__ = [
     "MAX_REPAIR_VERTICES",
+    "METRES_PER_DEGREE",
     "REPAIR_LIMIT_S",
     "GeometryFault",
     "GeometryKind",
@@ -39,6 +40,9 @@ __all__ = [
 
 Geometries = NDArray[np.object_]
 GeometryKind = Literal["point", "line", "polygon", "any"]
+
+METRES_PER_DEGREE = 111_320.0
+"""Of longitude at the equator, and within half a per cent of latitude everywhere."""
 
 MAX_REPAIR_VERTICES = 10_000
 REPAIR_LIMIT_S = 2.0

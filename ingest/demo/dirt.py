@@ -22,11 +22,11 @@ from twin.city import City
 from twin.database import Database
 from twin.datum import from_city, parse_datum, to_city
 from twin.errors import InvalidRequest
+from twin.geometry import METRES_PER_DEGREE
 
 __all__ = ["Score", "dirty", "score"]
 
 _NEAR_M = 50.0
-_METRES_PER_DEGREE = 111_320.0
 _TRUTH = ("key", "lon", "lat", "dirt")
 
 
@@ -134,7 +134,7 @@ def score(database: Database, catalog: Catalog, city: City, dataset: str, truth:
             flagged, lost = flagged + is_there, lost + (not is_there)
             continue
         east = (place[0] - row["lon"]) * np.cos(np.radians(row["lat"]))
-        off_m = float(np.hypot(east, place[1] - row["lat"])) * _METRES_PER_DEGREE
+        off_m = float(np.hypot(east, place[1] - row["lat"])) * METRES_PER_DEGREE
         if off_m <= _NEAR_M:
             near += 1
         elif place[2] > _NEAR_M and off_m <= 2 * place[2]:

@@ -7,10 +7,10 @@ import shapely
 
 from ingest.demo.noise import Floats, Ints
 from ingest.demo.plane import Geometries, points_at
+from twin.geometry import METRES_PER_DEGREE
 
 __all__ = ["Motion", "travel"]
 
-_METRES_PER_DEGREE = 111_320.0
 _SPEED_KMH = (18.0, 46.0)
 _STEP_M = 5.0
 
@@ -30,7 +30,7 @@ def travel(lines: Geometries, vehicle: Ints, epoch_s: Ints, rng: np.random.Gener
     `epoch_s` (n,) when. Lengths are taken on a cylinder that touches at the lines' middle latitude.
     """
     middle_deg = float(np.nanmean(shapely.bounds(lines)[:, [1, 3]]))
-    scale = np.array([np.cos(np.radians(middle_deg)), 1.0]) * _METRES_PER_DEGREE
+    scale = np.array([np.cos(np.radians(middle_deg)), 1.0]) * METRES_PER_DEGREE
     flat = shapely.transform(
         np.where(shapely.get_dimensions(lines) == 1, lines, shapely.point_on_surface(lines)), lambda xy: xy * scale
     )

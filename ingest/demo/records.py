@@ -25,12 +25,12 @@ from layers.catalog import Catalog
 from layers.contract import Contract, Demo, seconds
 from twin.city import City
 from twin.errors import ContractError, SetupError
+from twin.geometry import METRES_PER_DEGREE
 
 __all__ = ["Maker", "Table"]
 
 _FEWEST = 3
 _MINUTE_S, _HOUR_S = 60, 3_600
-_METRES_PER_DEGREE = 111_320.0
 _DIMENSIONS = {"point": 0, "line": 1, "polygon": 2}
 
 
@@ -213,4 +213,4 @@ def _grown(shapes: Geometries, radius_m: float) -> Geometries:
     """Areas around geometries in degrees, round on the ground at their middle latitude."""
     squeeze = np.array([np.cos(np.radians(np.mean(shapely.bounds(shapes)[:, [1, 3]]))), 1.0])
     flat = shapely.transform(shapes, lambda xy: xy * squeeze)
-    return shapely.transform(shapely.buffer(flat, radius_m / _METRES_PER_DEGREE, quad_segs=8), lambda xy: xy / squeeze)
+    return shapely.transform(shapely.buffer(flat, radius_m / METRES_PER_DEGREE, quad_segs=8), lambda xy: xy / squeeze)

@@ -6,13 +6,13 @@ from typing import Literal, NamedTuple
 import shapely
 
 from layers.places.address import Address
+from twin.geometry import METRES_PER_DEGREE
 
 __all__ = [
     "ABREAST_M",
     "CROSSING_M",
     "DOOR_M",
     "ESTATE_M",
-    "METRES_PER_DEGREE",
     "ONE_PLACE_M",
     "PLACE_M",
     "STAKE_M",
@@ -36,7 +36,6 @@ ONE_PLACE_M = 300.0
 """Records of one door lie this close together: the houses of an estate share its number."""
 ABREAST_M = 60.0
 """Carriageways of one road, and the corners of one crossing, are no further apart."""
-METRES_PER_DEGREE = 111_320.0
 
 SURE = {
     "door": 0.95, "stake": 0.95, "crossing": 0.9, "place": 0.9, "village": 0.85, "interpolated": 0.75,

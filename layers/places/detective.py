@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from twin.city import City
 from twin.datum import parse_datum, to_city
+from twin.geometry import METRES_PER_DEGREE
 
 __all__ = ["MOST_M", "Verdict", "detect", "same_datum"]
 
@@ -27,7 +28,6 @@ _LEAST_SHARE, _LEAST_LEAD = 0.4, 2.0
 _SHARE_DISPLACED = 0.5
 _SAMPLES = 400
 _SCALES = (0.5, 2.0)
-_METRES_PER_DEGREE = 111_320.0
 _LARGEST_DEGREE = 360.0
 _SAME = frozenset({"wgs84", "cgcs2000"})
 
@@ -100,8 +100,8 @@ def _words(x: Floats, y: Floats, city: City) -> list[str]:
 
 def _metres(lon: Floats, lat: Floats, from_lon: Floats, from_lat: Floats) -> tuple[Floats, Floats]:
     """How far east and north of a place something lies, on a plane that touches there; NaN becomes infinite."""
-    east = (lon - from_lon) * np.cos(np.radians(from_lat)) * _METRES_PER_DEGREE
-    north = (lat - from_lat) * _METRES_PER_DEGREE
+    east = (lon - from_lon) * np.cos(np.radians(from_lat)) * METRES_PER_DEGREE
+    north = (lat - from_lat) * METRES_PER_DEGREE
     return np.nan_to_num(east, nan=np.inf), np.nan_to_num(north, nan=np.inf)
 
 
@@ -113,7 +113,7 @@ def _displaced(x: Floats, y: Floats, lon: Floats, lat: Floats, reach_m: Floats) 
     narrow = math.cos(math.radians(centre.imag))
 
     def plane(a: Floats, b: Floats) -> NDArray[np.complex128]:
-        return ((a - centre.real) * narrow + 1j * (b - centre.imag)) * _METRES_PER_DEGREE
+        return ((a - centre.real) * narrow + 1j * (b - centre.imag)) * METRES_PER_DEGREE
 
     given, wanted = plane(x, y), plane(lon, lat)
     rng = np.random.default_rng(len(x))

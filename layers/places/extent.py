@@ -5,10 +5,10 @@ import shapely
 from numpy.typing import NDArray
 
 from layers.places.named import Geometries
+from twin.geometry import METRES_PER_DEGREE
 
 __all__ = ["extent_m"]
 
-_METRES_PER_DEGREE = 111_320.0
 _FIRST_LINE, _FIRST_AREA = 1, 2
 
 
@@ -24,9 +24,9 @@ def extent_m(shapes: Geometries) -> NDArray[np.float64]:
     dimension = shapely.get_dimensions(shapes)
     extent = np.zeros(len(shapes))
     area = dimension == _FIRST_AREA
-    extent[area] = np.sqrt(shapely.area(shapes[area]) * stretch[area] / np.pi) * _METRES_PER_DEGREE
+    extent[area] = np.sqrt(shapely.area(shapes[area]) * stretch[area] / np.pi) * METRES_PER_DEGREE
     for line in np.flatnonzero(dimension == _FIRST_LINE):
         scale = (stretch[line], 1.0)
         flat = shapely.transform(shapes[line], lambda xy, scale=scale: xy * scale)
-        extent[line] = shapely.length(flat) * _METRES_PER_DEGREE / 2
+        extent[line] = shapely.length(flat) * METRES_PER_DEGREE / 2
     return extent

@@ -19,7 +19,6 @@ from layers.places.candidates import (
     CROSSING_M,
     DOOR_M,
     ESTATE_M,
-    METRES_PER_DEGREE,
     ONE_PLACE_M,
     PLACE_M,
     STAKE_M,
@@ -38,6 +37,7 @@ from layers.places.extent import extent_m
 from layers.places.named import Areas, Geometries, NamedPlaces
 from layers.places.stakes import Stakes
 from twin.city import City
+from twin.geometry import METRES_PER_DEGREE
 from twin.identifiers import Fault
 
 __all__ = ["Gazetteer"]

@@ -14,6 +14,7 @@ from layers.places.fix import ABSENT, Fix, Site, is_none
 from layers.reasons import Reason
 from layers.rungs import AddressRung, CoordinateRung, RegisterRung, StakeRung
 from twin.datum import parse_datum, to_city
+from twin.geometry import METRES_PER_DEGREE
 
 __all__ = ["Known", "Reference", "examined", "listen"]
 
@@ -23,7 +24,6 @@ Reference = RegisterRung | AddressRung | StakeRung
 _APART_M = 300.0
 """Two positions of one record disagree when they are further apart than this and what both are known by."""
 _ENOUGH = 8
-_METRES_PER_DEGREE = 111_320.0
 
 Floats = NDArray[np.float64]
 
@@ -132,4 +132,4 @@ def _fits(x: float, y: float, known: Known, row: int, site: Site) -> str:
 def _apart_m(lon: Floats, lat: Floats, known: Known) -> Floats:
     """Distance (n,) of each place from the known one; 0 where there is none to compare."""
     east = (lon - known.lon) * np.cos(np.radians(known.lat))
-    return np.nan_to_num(np.hypot(east, lat - known.lat) * _METRES_PER_DEGREE, nan=0.0)
+    return np.nan_to_num(np.hypot(east, lat - known.lat) * METRES_PER_DEGREE, nan=0.0)
