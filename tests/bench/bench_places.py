@@ -1,4 +1,4 @@
-"""Places: address texts, batches of unknown datum, a sheet of half addresses, one place over HTTP.
+"""Places: address texts, a batch of unknown datum, a sheet of half addresses.
 
 The register knows 30,000 of the synthetic city's buildings; texts and sheets name any of them. No peer reads these
 texts into places of one city: cpca, the nearest, reads them into levels of the whole country.
