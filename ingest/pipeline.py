@@ -122,10 +122,12 @@ class Loader:
                 options = _options_of(connection, batch)
                 if datum is not None:
                     options = replace(options, datum=datum, overruled=True)
-                inbox.set_status(connection, [record.id for record in records], "replayed")
             numbers = frozenset(record.row_number for record in records if record.row_number is not None)
             with stored as raw:
                 self._read(self.catalog[dataset], raw, entry, options, only=numbers, loaded=total)
+            # Marked last: where reading them fails, they still wait.
+            with self.database.writing() as connection:
+                inbox.set_status(connection, [record.id for record in records], "replayed")
         return total
 
     def _read(

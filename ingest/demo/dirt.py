@@ -12,17 +12,18 @@ import numpy as np
 import polars as pl
 import shapely
 import sqlalchemy as sa
+from polars.exceptions import PolarsError
 
 from layers.catalog import Catalog
 from layers.contract import Contract
 from layers.inbox import quarantined
+from layers.places.candidates import metres
 from layers.rungs import AddressRung, CoordinateRung
 from layers.tables import dataset_table, open_rows
 from twin.city import City
 from twin.database import Database
 from twin.datum import from_city, parse_datum, to_city
-from twin.errors import InvalidRequest
-from twin.geometry import METRES_PER_DEGREE
+from twin.errors import InvalidRequest, SourceError
 
 __all__ = ["Score", "dirty", "score"]
 
@@ -108,7 +109,13 @@ class Score:
 
 
 def score(database: Database, catalog: Catalog, city: City, dataset: str, truth: Path) -> Score:
-    """Compare what a dataset holds with the truth that `dirty` wrote."""
+    """Compare what a dataset holds with the truth that `dirty` wrote. Raises SourceError for any other file."""
+    try:
+        rows = pl.read_csv(truth, schema_overrides={"key": pl.String}).select(_TRUTH).to_dicts()
+    except (OSError, PolarsError) as error:
+        raise SourceError(
+            "this is no file with the truth of a dirty one.", where=str(truth), remedy="`twin ingest dirty` writes it."
+        ) from error
     contract = catalog[dataset]
     table = dataset_table(contract, city.srid)
     with database.writing() as connection:
@@ -125,7 +132,6 @@ def score(database: Database, catalog: Catalog, city: City, dataset: str, truth:
     }
     waiting = {str((record or {}).get(contract.key[0])) for record in refused}
     near = coarse = flagged = wrong = lost = 0
-    rows = pl.read_csv(truth, schema_overrides={"key": pl.String}).to_dicts()
     for row in rows:
         place = places.get(row["key"])
         if place is None:
@@ -133,8 +139,7 @@ def score(database: Database, catalog: Catalog, city: City, dataset: str, truth:
             is_there = row["key"] in waiting or row["dirt"] == "wrong code"
             flagged, lost = flagged + is_there, lost + (not is_there)
             continue
-        east = (place[0] - row["lon"]) * np.cos(np.radians(row["lat"]))
-        off_m = float(np.hypot(east, place[1] - row["lat"])) * METRES_PER_DEGREE
+        off_m = metres(row["lon"], row["lat"], place[0], place[1])
         if off_m <= _NEAR_M:
             near += 1
         elif place[2] > _NEAR_M and off_m <= 2 * place[2]:

@@ -16,7 +16,7 @@ from layers.inbox import quarantine_rows
 from layers.store import apply
 from tests.layers.park import CITY
 from twin.database import Database
-from twin.errors import InvalidRequest
+from twin.errors import DatumError, InvalidRequest, SourceError
 
 DATASET = "sharing.legal_entities"
 BASE = ("sharing.boundaries", "sharing.towns", "sharing.place_names", "transport.roads", "sharing.standard_addresses")
@@ -52,12 +52,22 @@ def test_a_dirty_file_is_placed_or_flagged(loader: Loader, tmp_path: Path, datum
             waiting = quarantine_rows(connection, DATASET, reason="wrong-datum", limit=100_000)
         assert found.near == found.wrong == 0, "the whole batch waits for a person"
         assert f"fit {datum}" in waiting[0].detail
+        with pytest.raises(DatumError, match="mars"):
+            loader.replay(waiting, datum="mars")
+        assert score(loader.database, catalog(), CITY, DATASET, truth) == found, "they still wait"
         replayed = loader.replay(waiting, datum=datum)
         assert replayed.accepted > 0.8 * len(waiting)
         return
     assert found.wrong <= kinds["misplaced"], "but for what no address contradicts, nothing is wrong"
     assert (found.near + found.coarse + found.flagged) / found.rows >= 0.95
     assert found.near / found.rows > 0.6
+
+
+def test_a_file_without_the_truth_says_so(database: Database, tmp_path: Path) -> None:
+    (tmp_path / "other.csv").write_text("key,other\n1,2\n")
+    for name in ("other.csv", "none.csv"):
+        with pytest.raises(SourceError, match="no file with the truth"):
+            score(database, catalog(), CITY, DATASET, tmp_path / name)
 
 
 def test_what_cannot_be_made_dirty_says_so(tmp_path: Path) -> None:
