@@ -16,6 +16,7 @@ from twin.errors import (
     LimitExceeded,
     NotAllowed,
     NotFound,
+    SetupError,
     Terminal,
     Transient,
     TwinError,
@@ -36,6 +37,7 @@ STATUS: dict[type[TwinError], HTTPStatus] = {
     NotFound: HTTPStatus.NOT_FOUND,
     Conflict: HTTPStatus.CONFLICT,
     DatabaseUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    SetupError: HTTPStatus.SERVICE_UNAVAILABLE,
     Transient: HTTPStatus.SERVICE_UNAVAILABLE,
     Terminal: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
@@ -47,6 +49,7 @@ _CODES = {
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: LimitExceeded.code,
 }
 _RETRY_AFTER_S = "2"
+_NOT_SET_UP = "the twin is not set up completely; its log says what is missing and which command makes it."
 _log = logging.getLogger("twin.api")
 
 
@@ -109,7 +112,8 @@ def _of_twin(request: Request, error: Exception) -> Response:
         headers["Retry-After"] = _RETRY_AFTER_S
     elif status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = 'Bearer error="invalid_token"'
-    detail = f"{error.what} {error.remedy}".strip()
+    # What a machine lacks is its operator's to know: the words may name datasets that the asker may not hear of.
+    detail = _NOT_SET_UP if isinstance(error, SetupError) else f"{error.what} {error.remedy}".strip()
     return problem(status, error.code, detail, where=error.where, headers=headers)
 
 

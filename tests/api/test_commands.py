@@ -11,6 +11,9 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import httpx
+import sqlalchemy
+
+from twin.cluster import Cluster
 
 ROOT = Path(__file__).parents[2]
 TWIN = [sys.executable, "-c", "from twin.cli import main; main()"]
@@ -69,6 +72,14 @@ def test_up_serves_and_down_stops(made_home: Path) -> None:
         applied = run(made_home, "catalog", "apply")
         assert applied.returncode == 0, applied.stderr
         assert answers(port, process, "/health/ready").json()["status"] == "ready"
+        database = sqlalchemy.create_engine(Cluster(made_home).url(database="twin"))
+        with database.begin() as connection:
+            connection.execute(sqlalchemy.text("DROP TABLE education.schools CASCADE"))
+        unserved = answers(port, process, "/collections/education.schools/items")
+        assert unserved.status_code == 503, unserved.text
+        assert unserved.json()["code"] == "setup-incomplete"
+        assert "its log says" in unserved.json()["detail"]
+        assert "education.schools" not in unserved.json()["detail"]
         assert f"process {process.pid}" in run(made_home, "status").stdout
         second = run(made_home, "up", "--port", str(free_port()))
         assert second.returncode == 2
