@@ -35,6 +35,7 @@ __all__ = [
     "check",
     "fault_detail",
     "inside",
+    "metres_apart",
     "repair",
 ]
 
@@ -135,6 +136,15 @@ def inside(
     """Which points (n,) lie in `bounds` (west, south, east, north), edges included. NaN lies nowhere."""
     west, south, east, north = bounds
     return (x >= west) & (x <= east) & (y >= south) & (y <= north)
+
+
+def metres_apart(
+    lon: NDArray[np.float64], lat: NDArray[np.float64], other_lon: NDArray[np.float64], other_lat: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Distance (n,) of points in degrees, on a plane that touches at the other ones: within 1 % over a city."""
+    with np.errstate(invalid="ignore"):  # where a conversion went out of its bounds
+        east = (lon - other_lon) * np.cos(np.radians(other_lat))
+        return np.hypot(east, lat - other_lat) * METRES_PER_DEGREE
 
 
 class RepairOutcome(StrEnum):

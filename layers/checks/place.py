@@ -19,8 +19,8 @@ def place(raw: Raw) -> Iterator[Fault]:
         if rung.get("by") == "coordinate" and rung.get("x") == rung.get("y"):
             yield ("place", "rungs", position), "x and y are the same column"
         others = {other.get("by") for other in tables(table(raw, "place"), "rungs")} - {"coordinate", "geometry"}
-        if rung.get("datum") == "detect" and (rung.get("by") != "coordinate" or not others - {"area", "cell"}):
-            yield ("place", "rungs", position, "datum"), "`detect` compares coordinates with another rung: add one"
+        if rung.get("datum") == "detect" and not others - {"area", "cell"}:
+            yield ("place", "rungs", position, "datum"), "`detect` compares positions with another rung: add one"
         if rung.get("datum") == "none":
             yield (
                 ("place", "rungs", position, "datum"),

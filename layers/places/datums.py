@@ -7,7 +7,7 @@ from pyproj import CRS
 
 from twin.errors import DatumError
 
-__all__ = ["datum_word"]
+__all__ = ["datum_word", "same_datum"]
 
 _SHIFTED = {"gcj02", "bd09"}
 _GEOGRAPHIC = {4326: "wgs84", 4979: "wgs84", 4490: "cgcs2000", 4480: "cgcs2000"}
@@ -38,10 +38,10 @@ def datum_word(contract: str, crs: str | None, declared: str | None, *, overrule
                 remedy="Say it: --datum wgs84, cgcs2000, gcj02 or bd09; a wrong one shifts all by hundreds of metres.",
             )
         return own
-    if own is None or own in {said, *_codes_of_zone(said)} or said in _SHIFTED:
+    if own is None or said in _SHIFTED:
         # A shifted datum has no EPSG code: such files claim WGS 84 for want of a better word.
         return said
-    if {own, said} <= _SAME_WITHIN_A_METRE:
+    if same_datum(own, said):
         return said
     if own.startswith("epsg:") and said in _SAME_WITHIN_A_METRE:
         return own
@@ -49,6 +49,12 @@ def datum_word(contract: str, crs: str | None, declared: str | None, *, overrule
     raise DatumError(
         f"the file says {crs}, but {speaker} {said}.", remedy="One of the two is wrong: correct the CRS or the word."
     )
+
+
+def same_datum(one: str, other: str) -> bool:
+    """Whether two datum words mean the same within a metre."""
+    pair = {one, other}
+    return one == other or pair <= _SAME_WITHIN_A_METRE or one in _codes_of_zone(other) or other in _codes_of_zone(one)
 
 
 def _codes_of_zone(word: str) -> set[str]:

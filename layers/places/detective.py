@@ -12,11 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from layers.places.datums import same_datum
 from twin.city import City
 from twin.datum import parse_datum, to_city
-from twin.geometry import METRES_PER_DEGREE
+from twin.geometry import METRES_PER_DEGREE, metres_apart
 
-__all__ = ["MOST_M", "Verdict", "detect", "same_datum"]
+__all__ = ["MOST_M", "Verdict", "detect"]
 
 Floats = NDArray[np.float64]
 
@@ -29,7 +30,7 @@ _SHARE_DISPLACED = 0.5
 _SAMPLES = 400
 _SCALES = (0.5, 2.0)
 _LARGEST_DEGREE = 360.0
-_SAME = frozenset({"wgs84", "cgcs2000"})
+_AS_GOOD = 0.9
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,16 +62,14 @@ class Verdict:
         return f"{share} fit {self.word}{axes}"
 
 
-def same_datum(one: str, other: str) -> bool:
-    """Whether two datum words mean the same within a metre."""
-    return one == other or {one, other} <= _SAME
-
-
-def detect(x: Floats, y: Floats, lon: Floats, lat: Floats, accuracy_m: Floats, city: City) -> Verdict:
+def detect(
+    x: Floats, y: Floats, lon: Floats, lat: Floats, accuracy_m: Floats, city: City, declared: str | None = None
+) -> Verdict:
     """The datum of raw coordinates `x`, `y` (n,), whose records lie at `lon`, `lat` (n,) by another way.
 
     Longitudes and latitudes are degrees of the city's datum, NaN where nothing else is known; `accuracy_m` (n,) is how
-    exactly. Records without a reference within 150 m are not asked.
+    exactly. Records without a reference within 150 m are not asked. The datum word `declared` is tried too, and stands
+    where it fits as well as the best: Xi'an 1980 lies within metres of CGCS2000.
     """
     asked = np.isfinite(x) & np.isfinite(y) & np.isfinite(lon) & (accuracy_m <= MOST_M)
     x, y, lon, lat, reach_m = x[asked], y[asked], lon[asked], lat[asked], _SLACK_M + accuracy_m[asked]
@@ -78,31 +77,32 @@ def detect(x: Floats, y: Floats, lon: Floats, lat: Floats, accuracy_m: Floats, c
     if matched < _FEWEST:
         return Verdict(None, swapped=False, matched=matched, fitting=0)
     found: list[tuple[int, str, bool]] = []
-    for word in _words(x, y, city):
+    for word in _words(x, y, city, declared):
         for swapped in (False, True):
             tried = to_city(*((y, x) if swapped else (x, y)), parse_datum(word), city)
-            off_m = np.hypot(*_metres(*tried, lon, lat))
-            found.append((int(np.sum(off_m <= reach_m)), word, swapped))
+            off_m = metres_apart(*tried, lon, lat)
+            found.append((int(np.sum(off_m <= reach_m)), word, swapped))  # NaN is nowhere near
     found.sort(key=lambda one: -one[0])
     (fitting, word, swapped), (second, *_) = found[0], found[1]
-    if fitting >= max(_FEWEST - 2, _LEAST_SHARE * matched) and fitting >= _LEAST_LEAD * second:
-        return Verdict(word, swapped, matched, fitting)
+    if fitting >= max(_FEWEST - 2, _LEAST_SHARE * matched):
+        for count, said, turned in found:
+            if said == declared and not turned and count >= _AS_GOOD * fitting:
+                return Verdict(said, turned, matched, count)
+        if fitting >= _LEAST_LEAD * second:
+            return Verdict(word, swapped, matched, fitting)
     return _displaced(x, y, lon, lat, reach_m) or Verdict(None, swapped=False, matched=matched, fitting=fitting)
 
 
-def _words(x: Floats, y: Floats, city: City) -> list[str]:
-    """The datums that numbers of this size may be in."""
+def _words(x: Floats, y: Floats, city: City, declared: str | None) -> list[str]:
+    """The datums that numbers of this size may be in, and the one that they are said to be in."""
     if max(np.median(np.abs(x)), np.median(np.abs(y))) <= _LARGEST_DEGREE:
-        return ["wgs84", "gcj02", "bd09"]
-    middle = round(city.centre[0] / 3) * 3
-    return [f"cgcs2000-3deg-{meridian}" for meridian in (middle - 3, middle, middle + 3)]
-
-
-def _metres(lon: Floats, lat: Floats, from_lon: Floats, from_lat: Floats) -> tuple[Floats, Floats]:
-    """How far east and north of a place something lies, on a plane that touches there; NaN becomes infinite."""
-    east = (lon - from_lon) * np.cos(np.radians(from_lat)) * METRES_PER_DEGREE
-    north = (lat - from_lat) * METRES_PER_DEGREE
-    return np.nan_to_num(east, nan=np.inf), np.nan_to_num(north, nan=np.inf)
+        words = ["wgs84", "gcj02", "bd09"]
+    else:
+        middle = round(city.centre[0] / 3) * 3
+        words = [f"cgcs2000-3deg-{meridian}" for meridian in (middle - 3, middle, middle + 3)]
+    # One that means the same as another would share its records, and leave neither a lead.
+    others = [word for word in words if declared is None or not same_datum(word, declared)]
+    return others if declared is None else [*others, declared]
 
 
 def _displaced(x: Floats, y: Floats, lon: Floats, lat: Floats, reach_m: Floats) -> Verdict | None:

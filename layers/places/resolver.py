@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 
 import numpy as np
 import polars as pl
@@ -64,10 +65,11 @@ def place(frame: pl.DataFrame, contract: Contract, site: Site) -> Placed:
         if not len(waiting):
             break
         part = frame if len(waiting) == n else frame[waiting]
-        if isinstance(rung, CoordinateRung):
+        if isinstance(rung, witnesses.Position):
             others = [other for other in contract.place.rungs if isinstance(other, witnesses.Reference)]
             known = witnesses.listen(_asked(part, others, contract, site))
-            fix = witnesses.examined(part, rung, site, known)
+            ask = partial(_ask_position, part, contract)
+            fix = witnesses.examined(part, rung, site, known, ask)
         else:
             fix = _ask(part, rung, contract, site)
         _take(placed, waiting, fix, rung.by)
@@ -84,6 +86,10 @@ def place(frame: pl.DataFrame, contract: Contract, site: Site) -> Placed:
 def _asked(frame: pl.DataFrame, rungs: Sequence[Rung], contract: Contract, site: Site) -> list[Fix]:
     """What rungs say of records, where anybody knows: a person who overrules them is not contradicted."""
     return [] if site.overruled else [_ask(frame, rung, contract, site) for rung in rungs]
+
+
+def _ask_position(frame: pl.DataFrame, contract: Contract, rung: Rung, site: Site) -> Fix:
+    return _ask(frame, rung, contract, site)
 
 
 def _ask(frame: pl.DataFrame, rung: Rung, contract: Contract, site: Site) -> Fix:  # noqa: PLR0911  (one a rung)

@@ -11,9 +11,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import httpx
-import sqlalchemy
-
-from twin.cluster import Cluster
+import psycopg
 
 ROOT = Path(__file__).parents[2]
 TWIN = [sys.executable, "-c", "from twin.cli import main; main()"]
@@ -72,9 +70,8 @@ def test_up_serves_and_down_stops(made_home: Path) -> None:
         applied = run(made_home, "catalog", "apply")
         assert applied.returncode == 0, applied.stderr
         assert answers(port, process, "/health/ready").json()["status"] == "ready"
-        database = sqlalchemy.create_engine(Cluster(made_home).url(database="twin"))
-        with database.begin() as connection:
-            connection.execute(sqlalchemy.text("DROP TABLE education.schools CASCADE"))
+        with psycopg.connect(run(made_home, "database", "url").stdout.strip()) as database:
+            database.execute("DROP TABLE education.schools CASCADE")
         unserved = answers(port, process, "/collections/education.schools/items")
         assert unserved.status_code == 503, unserved.text
         assert unserved.json()["code"] == "setup-incomplete"

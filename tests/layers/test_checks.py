@@ -153,7 +153,7 @@ CASES = (
     Case("place", GATE, 'rungs = [{ by = "cell", id = "hexagon" }]', "looks at 'hexagon'", GATES),
     Case("place", POINT, POINT.replace('"lat"', '"lon"'), "x and y are the same column"),
     Case("place", POINT, POINT.replace("wgs84", "none"), "a rung with coordinates needs a datum"),
-    Case("place", POINT, POINT.replace("wgs84", "detect"), "`detect` compares coordinates with another rung"),
+    Case("place", POINT, POINT.replace("wgs84", "detect"), "`detect` compares positions with another rung"),
     Case("place", POINT, 'rungs = [{ by = "address", text = "street" }]', "looks at 'street'"),
     Case("names", "[source]", '[names]\nlevel = "place"\nname = "word"\n\n[source]', "names.name is 'word'",
          at='name = "word"'),

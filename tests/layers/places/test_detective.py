@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from layers.places.detective import Verdict, detect, same_datum
+from layers.places.datums import same_datum
+from layers.places.detective import Verdict, detect
 from twin.city import load_city
 from twin.datum import from_city, parse_datum
 
@@ -14,7 +15,7 @@ _NOISE_M = 25.0
 _DEGREE_M = 111_320.0
 
 
-def batch(seed: int, kind: str, wrong: float = 0.3, rows: int | None = None) -> Verdict:
+def batch(seed: int, kind: str, wrong: float = 0.3, rows: int | None = None, declared: str | None = None) -> Verdict:
     """What the detective says of a batch of `kind`: a datum, `swapped gcj02`, `displaced`, or `nonsense`."""
     rng = np.random.default_rng(seed)
     n = rows or int(rng.integers(20, 200))
@@ -35,7 +36,7 @@ def batch(seed: int, kind: str, wrong: float = 0.3, rows: int | None = None) -> 
     lost = rng.random(n) < wrong
     lon, lat = lon.copy(), lat.copy()
     lon[lost], lat[lost] = rng.uniform(WEST, EAST, lost.sum()), rng.uniform(SOUTH, NORTH, lost.sum())
-    return detect(x, y, lon, lat, np.full(n, 50.0), CITY)
+    return detect(x, y, lon, lat, np.full(n, 50.0), CITY, declared)
 
 
 def is_right(kind: str, verdict: Verdict) -> bool:
@@ -56,6 +57,19 @@ def test_two_hundred_batches() -> None:
         outcome[said] += 1
     assert outcome["wrong"] == 0, "an error that nobody sees"
     assert outcome["right"] >= 198
+
+
+@pytest.mark.parametrize("word", ["epsg:32650", "epsg:3857"])
+def test_a_declared_datum_of_another_kind_stands(word: str) -> None:
+    """A projection that nobody would think of by oneself, said by who gave the file."""
+    verdicts = [batch(seed, word, declared=word) for seed in range(10)]
+    assert [verdict.word for verdict in verdicts] == [word] * 10
+
+
+def test_a_wrong_declaration_helps_no_datum() -> None:
+    for seed in range(20):
+        assert batch(seed, "gcj02", declared="wgs84").word == "gcj02"
+        assert batch(seed, "nonsense", declared="wgs84").word is None
 
 
 def test_nonsense_gets_no_name() -> None:
