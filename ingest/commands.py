@@ -75,16 +75,14 @@ def dirty(
 
     from ingest.demo.city import DemoCity
     from ingest.demo.dirt import dirty as spoil
-    from ingest.demo.sources import write_sources
+    from ingest.demo.records import Maker
     from layers.catalog import catalog
     from twin.city import city
 
     contract = catalog()[dataset]
     folder.mkdir(parents=True, exist_ok=True)
-    drawn = DemoCity.generate(city(), seed, scale)
-    now = dt.datetime.now(dt.UTC)
-    (source,) = write_sources(drawn, catalog(), city(), folder, seed=seed, scale=scale, now=now, datasets=[contract.id])
-    truth = spoil(contract, source.path, city(), share=share, datum=datum, seed=seed)
+    maker = Maker(DemoCity.generate(city(), seed, scale), catalog(), city(), seed, scale, dt.datetime.now(dt.UTC))
+    source, truth = spoil(contract, maker.records(contract), city(), folder, share=share, datum=datum, seed=seed)
     typer.echo(f"{source.path}\n{truth}")
 
 
@@ -97,11 +95,13 @@ def score(
     from layers.catalog import catalog
     from twin.city import city
     from twin.database import connect
+    from twin.settings import settings
 
-    found = compared(connect(), catalog(), city(), dataset, truth)
+    found = compared(connect(), catalog(), city(), settings().home, dataset, truth)
     typer.echo(
         f"{dataset}: {found.rows:,} rows: within 50 m {found.near:,}, as coarse as they say {found.coarse:,}, "
         f"flagged {found.flagged:,}, wrong {found.wrong:,}, lost {found.lost:,}"
+        + "".join(f"\n    unnoticed: {dirt or 'clean'} {count:,}" for dirt, count in found.silent.items())
     )
 
 

@@ -9,7 +9,7 @@ from layers.contract import Contract
 from layers.places.fix import is_none
 from layers.places.resolver import Placed
 
-__all__ = ["rows_of"]
+__all__ = ["parts", "rows_of"]
 
 _INSTANT = "%Y-%m-%dT%H:%M:%SZ"
 
@@ -20,10 +20,10 @@ def rows_of(frame: pl.DataFrame, placed: Placed, contract: Contract, srid: int) 
     `frame` and `placed` are of the same n records, all of them good.
     """
     if contract.is_stream:
-        own = [_joined(contract.key, contract, "id"), _joined(contract.subject_key, contract, "subject")]
+        own = [_joined(contract.key, contract).alias("id"), _joined(contract.subject_key, contract).alias("subject")]
         time = [pl.col("observed_at")]
     else:
-        own = [_joined(contract.key, contract, "id")]
+        own = [_joined(contract.key, contract).alias("id")]
         time = [_moment(contract.time.start, "valid_start"), _moment(contract.time.end, "valid_end")]
     fields = [pl.col(name) for name in contract.fields if name != "observed_at" or not contract.is_stream]
     return frame.select(ROW, *own, *time, *fields, "extra").with_columns(
@@ -35,13 +35,17 @@ def rows_of(frame: pl.DataFrame, placed: Placed, contract: Contract, srid: int) 
     )
 
 
-def _joined(names: tuple[str, ...], contract: Contract, alias: str) -> pl.Expr:
-    """The values of a key as one text; moments in UTC so that the same moment has one id."""
-    parts = [
+def _joined(names: tuple[str, ...], contract: Contract) -> pl.Expr:
+    """The values of a key as one text."""
+    return pl.concat_str(parts(names, contract), separator=":")
+
+
+def parts(names: tuple[str, ...], contract: Contract) -> list[pl.Expr]:
+    """The values of a key as texts; moments in UTC so that the same moment has one id."""
+    return [
         pl.col(name).dt.strftime(_INSTANT) if contract.fields[name].type == "datetime" else pl.col(name).cast(pl.String)
         for name in names
     ]
-    return pl.concat_str(parts, separator=":").alias(alias)
 
 
 def _moment(name: str | None, alias: str) -> pl.Expr:

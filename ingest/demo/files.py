@@ -17,6 +17,9 @@ VECTOR = {"geojson": "GeoJSON", "shp": "ESRI Shapefile", "gpkg": "GPKG", "fgb": 
 """Formats that carry geometry, and what GDAL calls them."""
 
 _GEOMETRY = "geometry"
+_OPTIONS = {"geojson": {"COORDINATE_PRECISION": "8"}, "fgb": {"SPATIAL_INDEX": "NO"}}
+"""With an index, FlatGeobuf would put the records in another order."""
+
 _SHAPEFILE_TYPES = ("Point", "LineString", "Polygon")
 
 
@@ -51,7 +54,7 @@ def write_vector(path: Path, frame: pl.DataFrame, shapes: Geometries, format_: s
             geometry_type=_type(shapes, format_),
             crs=crs,
             encoding="GBK" if format_ == "shp" else None,
-            layer_options={"COORDINATE_PRECISION": "8"} if driver == "GeoJSON" else {},
+            layer_options=_OPTIONS.get(format_, {}),
         )
 
 

@@ -26,7 +26,7 @@ from twin.city import City
 from twin.datum import from_city, parse_datum
 from twin.errors import ContractError
 
-__all__ = ["Source", "in_order", "write_sources"]
+__all__ = ["Sheet", "Source", "in_order", "sheet_of", "write_sheet", "write_source", "write_sources"]
 
 _CRS = {"wgs84": "EPSG:4326", "cgcs2000": "EPSG:4490"}
 _DBF_BYTES = 10
@@ -42,6 +42,20 @@ class Source:
     dataset: str
     path: Path
     datum: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """Records (n) as a file will hold them.
+
+    `frame` has the columns of a coordinate rung; those of a geometry rung have `shapes` (n,). Both are in the datum
+    `word`. `rung` is the one that reads the position; None where an id says it.
+    """
+
+    frame: pl.DataFrame
+    shapes: Geometries | None
+    word: str
+    rung: CoordinateRung | GeometryRung | None
 
 
 def in_order(catalog: Catalog) -> list[Contract]:
@@ -77,7 +91,7 @@ def write_sources(
     """
     maker = Maker(demo, catalog, city, seed, scale, now)
     chosen = [contract for contract in in_order(catalog) if datasets is None or contract.id in datasets]
-    return [_write(contract, maker, folder) for contract in chosen]
+    return [write_source(contract, maker, folder) for contract in chosen]
 
 
 def _refers_to(contract: Contract, catalog: Catalog) -> Iterator[str]:
@@ -91,26 +105,44 @@ def _refers_to(contract: Contract, catalog: Catalog) -> Iterator[str]:
         yield contract.demo.frame
 
 
-def _write(contract: Contract, maker: Maker, folder: Path) -> Source:
-    section = contract.demo or Demo(frame="")
-    path = folder / f"{contract.id}.{section.format}"
-    rung = _rung(contract, section)
-    word = getattr(rung, "datum", None)
-    source = Source(contract.id, path, section.datum if word == "per_file" else None)
+def write_source(contract: Contract, maker: Maker, folder: Path) -> Source:
+    """Write the file of one dataset below `folder`. Raises ContractError and SetupError as `Maker.records` does."""
+    section = _section(contract)
     if section.format == "tif":
+        path = folder / f"{contract.id}.tif"
         write_relief(path, maker.demo, maker.city, maker.seed)
-        return source
-    table = maker.records(contract)
-    word = section.datum if word in {"per_file", "detect"} else word
-    frame = table.frame
+        return Source(contract.id, path)
+    return write_sheet(contract, sheet_of(contract, maker.records(contract), maker.city), folder, maker.city)
+
+
+def sheet_of(contract: Contract, table: Table, city: City, datum: str | None = None) -> Sheet:
+    """Records as their owner holds them: positions in the contract's datum, or in `datum` whatever it says."""
+    section = _section(contract)
+    rung = _rung(contract, section)
+    said = getattr(rung, "datum", None)
+    word = datum or str(section.datum if said in {"per_file", "detect"} else said)
     if isinstance(rung, CoordinateRung):
-        frame = frame.with_columns(_coordinates(table, rung, str(word), maker.city))
-    frame = _as_written(frame, section.format, maker.city).rename(_headings(contract, section.format))
+        return Sheet(table.frame.with_columns(_coordinates(table, rung, word, city)), None, word, rung)
     if isinstance(rung, GeometryRung):
-        write_vector(path, frame, _moved(table.shapes, str(word), maker.city), section.format, _CRS.get(str(word)))
+        return Sheet(table.frame, _moved(table.shapes, word, city), word, rung)
+    return Sheet(table.frame, None, word, None)
+
+
+def write_sheet(contract: Contract, sheet: Sheet, folder: Path, city: City) -> Source:
+    """Write records to a file below `folder` in the contract's format."""
+    section = _section(contract)
+    path = folder / f"{contract.id}.{section.format}"
+    frame = _as_written(sheet.frame, section.format, city).rename(_headings(contract, section.format))
+    if sheet.shapes is not None:
+        write_vector(path, frame, sheet.shapes, section.format, _CRS.get(sheet.word))
     else:
         write_table(path, frame, section.format)
-    return source
+    rung = _rung(contract, section)
+    return Source(contract.id, path, section.datum if getattr(rung, "datum", None) == "per_file" else None)
+
+
+def _section(contract: Contract) -> Demo:
+    return contract.demo or Demo(frame="")
 
 
 def _rung(contract: Contract, section: Demo) -> CoordinateRung | GeometryRung | None:
