@@ -9,13 +9,9 @@ import datetime as dt
 import math
 import os
 import shutil
-import socket
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +25,7 @@ from layers.tables import dataset_table
 from layers.versions import mark_changed
 from tests.bench.harness import Case, Figure, Measured, measure
 from tests.bench.many import BUILDINGS, POINTS, ROADS, fill, spots
+from tests.bench.serving import serving
 from twin.access import Audience, issue_token
 from twin.city import City, load_city
 from twin.cluster import Cluster
@@ -184,7 +181,7 @@ def _servers() -> Iterator[_Servers]:
         token = issue_token(Audience("planner"), secret(folder), person="tester", lifetime=dt.timedelta(hours=6))
         with ExitStack() as stack:
             uncached, cached, tipg = (
-                stack.enter_context(_running(command, env))
+                stack.enter_context(serving(command, env))
                 for command, env in (
                     (["-c", _OURS, "{port}", "0"], environment),
                     (["-c", _OURS, "{port}", "128000000"], environment),
@@ -219,31 +216,3 @@ def _peer_table(contract: Contract, city: City) -> Iterator[str]:
     yield f"CREATE INDEX ON peer.{contract.name} USING gist (geom)"
     yield f"ANALYZE peer.{contract.name}"
     yield f"ANALYZE {source}"
-
-
-@contextmanager
-def _running(command: list[str], environment: dict[str, str]) -> Iterator[str]:
-    """A server in a process of its own; gives its address once it answers."""
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    words = [sys.executable, *(word.replace("{port}", str(port)) for word in command)]
-    process = subprocess.Popen(words, env=environment, cwd=Path(__file__).parents[2])
-    url = f"http://127.0.0.1:{port}"
-    try:
-        deadline = time.monotonic() + 120
-        while not _answers(url):
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise AssertionError(f"{words[1:3]} does not answer")
-            time.sleep(0.2)
-        yield url
-    finally:
-        process.terminate()
-        process.wait(timeout=30)
-
-
-def _answers(url: str) -> bool:
-    try:
-        return httpx.get(f"{url}/conformance", timeout=10).is_success
-    except httpx.TransportError:
-        return False
