@@ -46,14 +46,16 @@ async def read_kinds(request: Request, view: Annotated[View, Depends(view_of)]) 
     """The kinds of areas that the audience may read."""
     found = [
         {
-            "kind": contract.areas.kind,
-            "title": contract.title.model_dump(),
+            "kind": kind,
+            "title": (contract.title if groups is None or kind != groups.kind else groups.title).model_dump(),
             "partition": contract.areas.partition,
             "collection": contract.id,
-            "links": [link(url_of(request, f"/areas/{contract.areas.kind}"), "items")],
+            "links": [link(url_of(request, f"/areas/{kind}"), "items")],
         }
         for contract in readable(context_of(request), view.audience)
         if contract.areas is not None
+        for groups in [contract.areas.groups]
+        for kind in contract.areas.kinds
     ]
     return json_response({"links": [link(url_of(request, "/areas"), "self")], "kinds": found}, headers=_HEADERS)
 
@@ -193,11 +195,11 @@ async def _areas(request: Request, kind: str, view: View, caller: Caller) -> tup
     """The areas of a kind, from the dataset that lists them. Raises NotFound for a kind that the audience has not."""
     context = context_of(request)
     for contract in readable(context, view.audience):
-        if contract.areas is not None and contract.areas.kind == kind:
+        if contract.areas is not None and kind in contract.areas.kinds:
             open_entry(request, contract, caller)
             async with context.database.reading(view.audience, timeout_s=_TIMEOUT_S) as connection:
                 rows = (await connection.execute(area_rows(contract, view, context.city))).all()
-            return contract, await asyncio.to_thread(area_units, contract, rows)
+            return contract, await asyncio.to_thread(area_units, contract, kind, rows)
     raise NotFound(f"no kind of areas is called {kind[:60]!r}.", remedy="See /areas.")
 
 

@@ -112,16 +112,30 @@ class Names(Part):
         return (self.name, *self.also, *single, *(self.stakes or ()), *self.where)
 
 
+class AreaGroups(Part):
+    """A coarser kind of areas: those whose codes begin with the same `digits` are one, and these are its code."""
+
+    kind: Identifier
+    title: Title
+    digits: int = Field(ge=1, le=20)
+
+
 class AreaKind(Part):
     """Says that the records are areas for which sums are made: their `kind`, and the fields with code and name.
 
-    `partition`: they do not overlap and make up the city.
+    `partition`: they do not overlap and make up the city. `groups`: they also are the parts of larger areas.
     """
 
     kind: Identifier
     code: str
     name: str
     partition: bool = False
+    groups: AreaGroups | None = None
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of areas that the dataset knows."""
+        return (self.kind,) if self.groups is None else (self.kind, self.groups.kind)
 
 
 class Dasymetric(Part):

@@ -104,14 +104,22 @@ def area_rows(contract: Contract, view: View, city: City) -> sa.Select[Any]:
     ).order_by(code)
 
 
-def area_units(contract: Contract, rows: Sequence[sa.Row[Any]]) -> AreaUnits:
-    """The areas of the rows that `area_rows` selected."""
-    if contract.areas is None:
-        raise ValueError(f"{contract.id} lists no areas")
+def area_units(contract: Contract, kind: str, rows: Sequence[sa.Row[Any]]) -> AreaUnits:
+    """The areas of one of the dataset's kinds, of the rows that `area_rows` selected."""
+    if contract.areas is None or kind not in contract.areas.kinds:
+        raise ValueError(f"{contract.id} lists no areas of the kind {kind}")
     shapes: NDArray[np.object_] = np.array([shapely.from_wkb(bytes(row.geom)) for row in rows], dtype=object)
+    codes, names = [row.code for row in rows], [row.name for row in rows]
+    groups = contract.areas.groups
+    if groups is not None and kind == groups.kind:
+        members: dict[str, list[int]] = {}
+        for at, code in enumerate(codes):
+            members.setdefault(code[: groups.digits], []).append(at)
+        # Sorted by code, the rows of a group stand together; a group has no name of its own.
+        codes, names = list(members), [None] * len(members)
+        shapes = np.array([shapely.union_all(shapes[own]) for own in members.values()], dtype=object)
     shapely.prepare(shapes)
-    names = [row.name for row in rows]
-    return AreaUnits(contract.areas.kind, [row.code for row in rows], names, shapes, contract.areas.partition)
+    return AreaUnits(kind, codes, names, shapes, contract.areas.partition)
 
 
 def people_rows(contract: Contract, view: View, city: City) -> sa.Select[Any]:

@@ -29,6 +29,7 @@ __all__ = [
     "DatabaseUnavailable",
     "DatumError",
     "DestructiveChange",
+    "FrameError",
     "GeometryError",
     "InvalidRequest",
     "LimitExceeded",
@@ -94,6 +95,12 @@ class SourceError(Terminal):
     """A file or message cannot be read at all: nothing of it entered the twin but its raw bytes."""
 
     code = "source-unreadable"
+
+
+class FrameError(SourceError):
+    """A message of a device that cannot be read: cut off, wrong check sum, or not of its protocol."""
+
+    code = "message-unreadable"
 
 
 class DatumError(Terminal):

@@ -12,7 +12,7 @@ from tests.layers.park import CITY
 from twin.access import PUBLIC, Audience
 
 PLANNER = Audience("planner")
-KINDS = ("district", "town", "reporting_unit", "grid_cell")
+KINDS = ("district", "town", "reporting_unit", "grid_cell", "community")
 SUMS = {
     "housing.floor_area": "SELECT sum(floor_area_m2::text::numeric) FROM housing.buildings WHERE upper_inf(recorded)",
     "sharing.addresses": "SELECT count(*) FROM sharing.standard_addresses WHERE upper_inf(recorded)",
@@ -94,6 +94,13 @@ def test_kinds_areas_and_outlines(demo_city: Served) -> None:
     assert sum(one["km2"] for one in districts) == pytest.approx(geodesic, rel=0.005)
     one = demo_city.json("/areas/district/370403")
     assert (one["type"], one["properties"]["name"]) == ("Feature", "薛城区")
+
+
+def test_communities_are_made_of_their_grid_cells(demo_city: Served) -> None:
+    communities, cells = (demo_city.json(f"/areas/{kind}", PLANNER)["areas"] for kind in ("community", "grid_cell"))
+    assert [one["code"] for one in communities] == sorted({one["code"][:12] for one in cells})
+    assert len(communities) < len(cells)
+    assert sum(one["km2"] for one in communities) == pytest.approx(sum(one["km2"] for one in cells), rel=1e-3)
 
 
 def test_shares(demo_city: Served) -> None:

@@ -148,7 +148,7 @@ def _over_http(city: City, demo: DemoCity, texts: list[str]) -> Figure:
             took_s: list[float] = []
             for text in [*texts[:20], *texts]:
                 started = time.perf_counter()
-                client.get(f"{url}/places/resolve", params={"text": text}).raise_for_status()
+                client.get(f"{url}/places/resolve", params={"q": text}).raise_for_status()
                 took_s.append(time.perf_counter() - started)
         asyncio.run(database.aclose())
     finally:
