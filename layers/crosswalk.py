@@ -109,7 +109,8 @@ def area_units(contract: Contract, kind: str, rows: Sequence[sa.Row[Any]]) -> Ar
     if contract.areas is None or kind not in contract.areas.kinds:
         raise ValueError(f"{contract.id} lists no areas of the kind {kind}")
     shapes: NDArray[np.object_] = np.array([shapely.from_wkb(bytes(row.geom)) for row in rows], dtype=object)
-    codes, names = [row.code for row in rows], [row.name for row in rows]
+    codes: list[str] = [row.code for row in rows]
+    names: list[str | None] = [row.name for row in rows]
     groups = contract.areas.groups
     if groups is not None and kind == groups.kind:
         members: dict[str, list[int]] = {}
