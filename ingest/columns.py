@@ -49,6 +49,14 @@ class Headings:
         """How many of the headings mean something."""
         return sum(_plain(heading) in self._targets for heading in headings)
 
+    def absent(self, headings: Iterable[str]) -> list[str]:
+        """The fields of the key, required fields and coordinates that none of the headings means."""
+        found = {self._targets[_plain(heading)][1] for heading in headings if _plain(heading) in self._targets}
+        fields = self._contract.fields
+        needed = [name for name, field in fields.items() if field.required or name in self._contract.key]
+        places = [name for rung in self._contract.place.rungs for name in columns_of(rung)]
+        return [name for name in dict.fromkeys((*needed, *places)) if name not in found]
+
     def match(self, headings: Iterable[str], *, geometry: bool) -> Columns:
         """Find the columns of a source. Of two that mean the same, the one of higher precedence wins.
 
@@ -103,7 +111,7 @@ class Headings:
 def _tiers(contract: Contract) -> Iterator[list[tuple[str, str]]]:
     """Pairs of heading and target, a list for each rank."""
     fields = contract.fields
-    yield list(contract.source.map.items()) if contract.source else []
+    yield [pair for source in contract.source for pair in source.map.items()]
     yield [(name, name) for name in (*fields, *(axis for axis in coordinates(contract) if axis not in fields))]
     yield [(alias, name) for name, field in fields.items() for alias in field.aliases]
     yield [(field.title.zh, name) for name, field in fields.items()]

@@ -4,7 +4,6 @@ The raw bytes are durable before anything parses them. Each batch is one transac
 the count of what became of every record stand together or not at all.
 """
 
-import datetime as dt
 from collections import Counter
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -16,23 +15,20 @@ from ingest.bundle import bundled
 from ingest.codecs.records import ROW, ReadOptions, Records
 from ingest.coverages import store_coverage
 from ingest.judge import Judged, judge
-from ingest.private import Protection
 from ingest.reading import open_records
 from ingest.registers import Registers
-from ingest.rows import rows_of
+from ingest.storing import store
 from ingest.validation import Validator
-from ingest.writer import write
 from layers import inbox
 from layers.catalog import Catalog
 from layers.contract import Contract
-from layers.indicators import refresh
+from layers.indicators import Dirty, refresh
 from layers.places.fix import Site
 from twin.access import on_this_machine
 from twin.audit import Entry, append
 from twin.city import City
 from twin.database import Database
 from twin.progress import Task
-from twin.pseudonyms import Pseudonyms
 
 __all__ = ["LoadOptions", "Loaded", "Loader"]
 
@@ -168,27 +164,19 @@ class Loader:
                 synthetic=options.synthetic,
                 options={"datum": options.datum, "overruled": options.overruled, "reading": asdict(options.reading)},
             )
-            private = Protection(contract, Pseudonyms(self.home, dt.datetime.now(dt.UTC)))
-            rows = rows_of(private.records(judged.frame), judged.placed, contract, self.city.srid)
-            written = write(connection, contract, self.city, rows, batch, dt.datetime.now(dt.UTC))
-            refused = private.refused(pl.concat([judged.refused, judged.conflicts(written)]))
-            if contract.kind == "coverage":
-                if rows.height:
+
+            def changed(dirty: Dirty | None) -> None:
+                if contract.kind != "coverage":
+                    refresh(connection, contract, self.city, dirty)
+                elif judged.frame.height:
                     store_coverage(connection, contract, raw, self.city, options.reading.layer)
-            else:
-                refresh(connection, contract, self.city, written.dirty)
-            inbox.quarantine(connection, batch, refused)
-            counts = inbox.Counts(
-                received=judged.received,
-                duplicate=written.unchanged,
-                quarantined=refused.height,
-                inserted=written.inserted,
-                revised=written.revised,
-            )
-            inbox.close_batch(connection, batch, counts)
-            said = {"batch": batch, "source": options.source, **asdict(counts)}
+
+            stored = store(connection, contract, self.city, self.home, judged, batch, changed)
+            inbox.quarantine(connection, batch, stored.refused)
+            inbox.close_batch(connection, batch, stored.counts)
+            said = {"batch": batch, "source": options.source, **asdict(stored.counts)}
             append(connection, [Entry("load", on_this_machine(), contract.id, detail=said)])
-        loaded.add(counts, refused, judged.unknown_columns)
+        loaded.add(stored.counts, stored.refused, judged.unknown_columns)
 
 
 def _only(records: Records, rows: frozenset[int]) -> Records:

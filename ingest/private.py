@@ -81,6 +81,6 @@ class Protection:
         for name, spec in self.contract.fields.items():
             if spec.private is not None:
                 found |= {name, spec.title.zh, spec.title.en, *spec.aliases}
-                source = self.contract.source.map.items() if self.contract.source else ()
-                found |= {theirs for theirs, ours in source if ours == name}
+                for source in self.contract.source:
+                    found |= {theirs for theirs, ours in source.map.items() if ours == name}
         return frozenset(word.strip().lower() for word in found)

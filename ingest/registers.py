@@ -1,4 +1,4 @@
-"""Registers: the current places of a dataset that other records refer to by id, read once a load."""
+"""Registers: the current places of a dataset that other records refer to by id, read once until it changes."""
 
 import numpy as np
 import polars as pl
@@ -12,6 +12,7 @@ from layers.places.extent import extent_m
 from layers.places.fix import Geometries, Register
 from layers.places.gazetteer import Gazetteer
 from layers.tables import dataset_table, latest_table, open_rows
+from layers.versions import versions
 from twin.city import City
 from twin.database import Database
 from twin.view import View
@@ -22,7 +23,7 @@ _POINT = 0
 
 
 class Registers:
-    """Reads registers from the database and keeps them for the length of one load."""
+    """Reads registers from the database and keeps them: for the length of one load, or until `renew` finds changes."""
 
     def __init__(self, database: Database, catalog: Catalog, city: City) -> None:
         self._database = database
@@ -30,12 +31,25 @@ class Registers:
         self._city = city
         self._known: dict[str, Register] = {}
         self._gazetteer: Gazetteer | None = None
+        self._seen: dict[str, int] | None = None
 
     def __call__(self, dataset: str) -> Register:
         """The register `dataset`. Raises NotFound when there is no such dataset."""
         if dataset not in self._known:
             self._known[dataset] = self._read(self._catalog[dataset])
         return self._known[dataset]
+
+    def renew(self, connection: sa.Connection) -> None:
+        """Forget what changed since the last call."""
+        now = {
+            row.dataset: row.version for row in connection.execute(sa.select(versions.c.dataset, versions.c.version))
+        }
+        before, self._seen = self._seen or {}, now
+        changed = {dataset for dataset, version in now.items() if before.get(dataset) != version}
+        for dataset in changed & self._known.keys():
+            del self._known[dataset]
+        if any(self._catalog[dataset].names for dataset in changed & self._catalog.contracts.keys()):
+            self._gazetteer = None
 
     def gazetteer(self) -> Gazetteer:
         """The named places of the city as it is now."""

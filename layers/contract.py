@@ -8,7 +8,7 @@ The models here are the authority on its shape; `layers/checks` holds the rules 
 import re
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from layers.rungs import DatasetId, Datum, Part, Place
 from twin.city import Title
@@ -19,6 +19,7 @@ __all__ = [
     "Contract",
     "DataClass",
     "Demo",
+    "Duration",
     "FieldSpec",
     "GeometryType",
     "GtfsSource",
@@ -146,10 +147,16 @@ class Dasymetric(Part):
 
 
 class Source(Part):
-    """Where records come from. `map`: the source's name of a value to ours."""
+    """Which messages of a protocol bring records. `map`: the source's name of a value to ours.
+
+    `select` names the messages by what their values are (`CN = ["2011"]`); none: all of them. `values`: our field to
+    {the source's value: ours}; `"*"` is any other.
+    """
 
     protocol: str
     map: dict[str, str] = Field(default_factory=dict[str, str])
+    select: dict[str, tuple[str, ...]] = Field(default_factory=dict[str, tuple[str, ...]])
+    values: dict[str, dict[str, str]] = Field(default_factory=dict[str, dict[str, str]])
 
 
 class OsmSource(Part):
@@ -306,7 +313,7 @@ class Contract(Part):
     names: Names | None = None
     areas: AreaKind | None = None
     dasymetric: Dasymetric | None = None
-    source: Source | None = None
+    source: tuple[Source, ...] = Field(default=(), description="one, or a list: several protocols bring the same")
     osm: OsmSource | None = None
     gtfs: GtfsSource | None = None
     indicators: tuple[Indicator, ...] = ()
@@ -320,6 +327,11 @@ class Contract(Part):
 
     def __hash__(self) -> int:
         return hash(self.id)
+
+    @field_validator("source", mode="before")
+    @classmethod
+    def _listed(cls, value: object) -> object:
+        return (value,) if isinstance(value, dict) else value
 
     @property
     def system(self) -> str:

@@ -69,7 +69,7 @@ inbox = sa.Table(
     "inbox",
     _metadata,
     sa.Column("id", sa.BigInteger(), sa.Identity(always=True), primary_key=True),
-    sa.Column("dataset", sa.Text(), nullable=False),
+    sa.Column("dataset", sa.Text()),
     sa.Column("source", sa.Text(), nullable=False),
     sa.Column("name", sa.Text(), nullable=False),
     sa.Column("media", sa.Text(), nullable=False),
@@ -79,14 +79,19 @@ inbox = sa.Table(
     sa.Column("raw", pg.BYTEA()),
     sa.Column("blob", sa.Text()),
     sa.Column("sealed", sa.Text()),
+    sa.Column("messages", sa.Integer()),
 )
-"""One row an arrival: its bytes in `raw`, or in the file that `blob` names; `sealed` names the key they need."""
+"""One row an arrival: its bytes in `raw`, or in the file that `blob` names; `sealed` names the key they need.
+
+`messages` says how many messages of a running source they are (see `layers.arrivals`); then no `dataset` is known yet.
+"""
 
 batches = sa.Table(
     "batches",
     _metadata,
     sa.Column("id", sa.BigInteger(), sa.Identity(always=True), primary_key=True),
     sa.Column("inbox_id", sa.BigInteger(), nullable=False),
+    sa.Column("inbox_last", sa.BigInteger()),
     sa.Column("dataset", sa.Text(), nullable=False),
     sa.Column("contract_digest", sa.Text(), nullable=False),
     sa.Column("source", sa.Text(), nullable=False),
@@ -227,10 +232,15 @@ def open_batch(
     source: str,
     synthetic: bool,
     options: Mapping[str, object],
+    last: int | None = None,
 ) -> int:
-    """Begin a batch over an inbox entry. Returns its id; until `close_batch` it has no counts."""
+    """Begin a batch over an inbox entry, or over those of a source up to `last`. Returns its id.
+
+    Until `close_batch` it has no counts.
+    """
     values = {
         "inbox_id": entry,
+        "inbox_last": last,
         "dataset": dataset,
         "contract_digest": contract_digest,
         "source": source,
@@ -260,17 +270,21 @@ def close_batch(connection: sa.Connection, batch: int, counts: Counts) -> None:
 def quarantine(connection: sa.Connection, batch: int, refused: pl.DataFrame) -> None:
     """Put the records of a batch that were refused, a frame with the columns REFUSED, into the quarantine.
 
-    The character NUL, which PostgreSQL cannot hold, becomes its symbol; the inbox has the bytes as they were.
+    Where the batch read several arrivals, `inbox_id` says which one a record came in. The character NUL, which PostgreSQL cannot hold, becomes its symbol; the inbox has the bytes as they were.
     """
     if refused.is_empty():
         return
-    common = ("inbox_id", "dataset", "contract_digest")
-    values = connection.execute(sa.select(*(batches.c[name] for name in common)).where(batches.c.id == batch)).one()
+    common = ("dataset", "contract_digest")
+    own = connection.execute(
+        sa.select(batches.c.inbox_id, *(batches.c[name] for name in common)).where(batches.c.id == batch)
+    ).one()
+    if "inbox_id" not in refused.columns:
+        refused = refused.with_columns(pl.lit(own.inbox_id).alias("inbox_id"))
     rows = (
-        (batch, *values, number, stage, reason, _without_nul(detail, _NUL), _without_nul(record, _NUL_IN_JSON))
-        for number, stage, reason, detail, record in refused.select(*REFUSED).iter_rows()
+        (batch, *own[1:], entry, number, stage, reason, _without_nul(detail, _NUL), _without_nul(record, _NUL_IN_JSON))
+        for entry, number, stage, reason, detail, record in refused.select("inbox_id", *REFUSED).iter_rows()
     )
-    copy_rows(connection, "twin.quarantine", ("batch_id", *common, *REFUSED), rows)
+    copy_rows(connection, "twin.quarantine", ("batch_id", *common, "inbox_id", *REFUSED), rows)
 
 
 def set_status(connection: sa.Connection, ids: Sequence[int], status: Status) -> int:

@@ -40,6 +40,9 @@ class Reason(StrEnum):
     WRONG_GEOMETRY = "wrong-geometry"
     TOO_MANY_VERTICES = "too-many-vertices"
     UNREADABLE_ROW = "unreadable-row"
+    UNREADABLE_MESSAGE = "unreadable-message"
+    INCOMPLETE_MESSAGE = "incomplete-message"
+    FAILED = "failed"
 
 
 TEXTS: dict[Reason, Title] = {
@@ -84,6 +87,9 @@ TEXTS: dict[Reason, Title] = {
     Reason.WRONG_GEOMETRY: Title(zh="几何类型不符", en="the geometry is not of the contract's type"),
     Reason.TOO_MANY_VERTICES: Title(zh="顶点过多", en="the geometry has too many vertices"),
     Reason.UNREADABLE_ROW: Title(zh="该行无法解析", en="the row cannot be read"),
+    Reason.UNREADABLE_MESSAGE: Title(zh="报文无法解析", en="the message cannot be read"),
+    Reason.INCOMPLETE_MESSAGE: Title(zh="分包不全", en="other pieces of the message never arrived"),
+    Reason.FAILED: Title(zh="处理时出错", en="the twin failed to take it in"),
 }
 
 ADVICE: dict[Reason, Title] = {
@@ -131,4 +137,9 @@ ADVICE: dict[Reason, Title] = {
     Reason.WRONG_GEOMETRY: Title(zh="按契约的几何类型提交", en="send the type of geometry the contract says"),
     Reason.TOO_MANY_VERTICES: Title(zh="简化后重新提交", en="simplify it and send it again"),
     Reason.UNREADABLE_ROW: Title(zh="核对文件的列数、引号与编码", en="check the file's columns, quotes and encoding"),
+    Reason.UNREADABLE_MESSAGE: Title(
+        zh="检查设备的协议版本与线路", en="check the device's protocol, its version and the line"
+    ),
+    Reason.INCOMPLETE_MESSAGE: Title(zh="请设备重发该报文", en="have the device send the message again"),
+    Reason.FAILED: Title(zh="将详情告知维护人员，修复后重放", en="tell the maintainers what it says, then replay"),
 }

@@ -7,6 +7,7 @@ Every error says what happened, where, and what to do. Two markers say whether t
     │   ├── ContractError        a dataset contract is wrong
     │   ├── DestructiveChange    a contract change would lose stored data
     │   ├── SourceError          a file or message cannot be read at all
+    │   │   └── FrameError       a device's message is cut off, or none of its protocol
     │   ├── DatumError           coordinates without a usable datum
     │   ├── GeometryError        a geometry that cannot be used
     │   ├── InvalidRequest       a question that makes no sense

@@ -9,7 +9,7 @@ __all__ = ["coded"]
 
 def _holds(contract: Contract) -> bool:
     fields = contract.fields.values()
-    return contract.source is not None or any(spec.code is not None or spec.aliases for spec in fields)
+    return bool(contract.source) or any(spec.code is not None or spec.aliases for spec in fields)
 
 
 coded = Rule(
