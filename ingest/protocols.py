@@ -15,8 +15,10 @@ def _as_it_is(message: bytes) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Protocol:
-    """`decode` reads a message; `split` cuts a stream; `answer` says what a sender waits for; `joined` makes one
-    message of its pieces; `redact` takes out what must not be kept.
+    """The functions of a codec.
+
+    `decode` reads a message; `split` cuts a stream; `answer` says what a sender waits for; `joined` makes one message
+    of its pieces; `redact` takes out what must not be kept.
     """
 
     decode: Callable[[bytes], Message]

@@ -79,7 +79,7 @@ class Worker:
         self._validators: dict[str, Validator] = {}
 
     def step(self, feed: Feed) -> int:
-        """Read the next arrivals of a feed. Returns how many messages they held; 0 when nothing waits, or another reads.
+        """Read the next arrivals of a feed. Returns how many messages they held; 0: nothing waits, or another reads.
 
         Raises Transient errors: nothing was written, and the same step may pass later.
         """

@@ -50,7 +50,7 @@ _STREAM_PROTOCOLS = ("hj212", "jt808", "gb32960")
 
 
 class Traits(NamedTuple):
-    """What a transport can do: send again what was not acknowledged, keep the order, and what one acknowledgement is for.
+    """What a transport can do: send again what was not acknowledged, keep the order; what it acknowledges at once.
 
     A source that cannot send again loses what it sent while nobody listened: nothing of ours can mend that.
     """

@@ -270,7 +270,8 @@ def close_batch(connection: sa.Connection, batch: int, counts: Counts) -> None:
 def quarantine(connection: sa.Connection, batch: int, refused: pl.DataFrame) -> None:
     """Put the records of a batch that were refused, a frame with the columns REFUSED, into the quarantine.
 
-    Where the batch read several arrivals, `inbox_id` says which one a record came in. The character NUL, which PostgreSQL cannot hold, becomes its symbol; the inbox has the bytes as they were.
+    Where the batch read several arrivals, `inbox_id` says which one a record came in. The character NUL, which
+    PostgreSQL cannot hold, becomes its symbol; the inbox has the bytes as they were.
     """
     if refused.is_empty():
         return

@@ -57,16 +57,16 @@ def _seal(source: BinaryIO, target: BinaryIO, key: bytes) -> None:
     source.seek(0)
     cipher = AESGCM(key)
     target.write(_MAGIC + start)
-    for nonce, said, piece in _pieces(source.read, start, _PIECE_BYTES):
-        target.write(cipher.encrypt(nonce, piece, said))
+    pieces = _pieces(source.read, start, _PIECE_BYTES)
+    target.writelines(cipher.encrypt(nonce, piece, said) for nonce, said, piece in pieces)
 
 
 def _unseal(source: BinaryIO, target: BinaryIO, key: bytes, where: str) -> None:
     cipher = AESGCM(key)
     start = source.read(len(_MAGIC) + _START_BYTES).removeprefix(_MAGIC)
+    pieces = _pieces(source.read, start[:_START_BYTES], _PIECE_BYTES + _TAG_BYTES)
     try:
-        for nonce, said, piece in _pieces(source.read, start[:_START_BYTES], _PIECE_BYTES + _TAG_BYTES):
-            target.write(cipher.decrypt(nonce, piece, said))
+        target.writelines(cipher.decrypt(nonce, piece, said) for nonce, said, piece in pieces)
     except (InvalidTag, ValueError) as error:
         raise SourceError(
             "its sealed bytes are not those that were kept.", where=where, remedy="Restore the inbox."

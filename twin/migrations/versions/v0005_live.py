@@ -49,7 +49,7 @@ CREATE TABLE twin.dirty (
     observed_at timestamptz NOT NULL,
     UNIQUE (dataset, cell, observed_at)
 );
-COMMENT ON TABLE twin.dirty IS 'Where indicators have to be computed again: cell, and minute of what was observed there';
+COMMENT ON TABLE twin.dirty IS 'Where indicators have to be computed again: cell, and minute of observation';
 """
 
 
