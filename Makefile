@@ -72,6 +72,7 @@ $(DEV): $(TWIN)
 	@$(debian_packages)
 	need "$$(command -v chromium)" chromium
 	need "$$(command -v ogr2ogr)" gdal-bin
+	need "$$(PATH=$$PATH:/usr/sbin command -v mosquitto)" mosquitto
 	need "$$(find /usr/share/fonts -iname '*noto*cjk*' -print -quit 2>/dev/null)" fonts-noto-cjk
 	install_needed
 	echo "Installing the tools for tests and checks into .venv"

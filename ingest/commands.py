@@ -18,6 +18,8 @@ def register(app: typer.Typer) -> None:
     """Add this package's commands to the `twin` command."""
     app.command()(load)
     ingest = typer.Typer(help="What comes in.", no_args_is_help=True)
+    ingest.command("run")(run)
+    ingest.command("feeds")(feeds)
     ingest.command("demo")(demo)
     ingest.command("dirty")(dirty)
     ingest.command("score")(score)
@@ -60,6 +62,34 @@ def demo(
     from ingest.demo.load import load_demo
 
     load_demo(_loader(), scale=scale, seed=seed, say=typer.echo)
+
+
+def run(
+    workers: Annotated[int, typer.Option(min=1, max=64, help="processes that read what was received")] = 1,
+) -> None:
+    """Receive the feeds of sources.toml and read them into their datasets, until Ctrl-C."""
+    from ingest.running import run as running
+
+    running(workers, typer.echo)
+
+
+def feeds() -> None:
+    """List the feeds of sources.toml: where each comes from, what it can do, and how far it has been read."""
+    from ingest.running import feeds_of
+    from layers.arrivals import lag
+    from layers.catalog import catalog
+    from twin.database import connect
+    from twin.settings import settings
+
+    with connect().writing() as connection:
+        for feed in feeds_of(settings().home, catalog()):
+            order = "in order" if feed.traits.ordered else "in any order"
+            again = "sent again until acknowledged" if feed.traits.replayable else "sent once"
+            typer.echo(f"{feed.id}  {feed.transport} {feed.protocol} -> {', '.join(feed.datasets)}")
+            typer.echo(
+                f"    {again}, {order}, acknowledges {feed.traits.acknowledges};"
+                f" {lag(connection, feed.id):,} messages wait to be read"
+            )
 
 
 def dirty(

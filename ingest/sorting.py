@@ -1,7 +1,7 @@
 """Records of messages -> the datasets they belong to, as the contracts' `[source]` sections say."""
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -9,6 +9,7 @@ import polars as pl
 from ingest.codecs.messages import Record
 from ingest.codecs.records import GEOMETRY, ROW, Records
 from ingest.columns import Headings
+from ingest.topics import TOPIC, dataset_of
 from layers.contract import Contract, Source
 
 __all__ = ["RECEIVED", "Destination", "Sorter"]
@@ -58,9 +59,13 @@ class Destination:
 
 
 class Sorter:
-    """Sorts the records of a feed. A record goes to the first dataset that selects it."""
+    """Sorts the records of a feed. A record goes to the first dataset that selects it.
 
-    def __init__(self, contracts: Sequence[Contract], protocol: str) -> None:
+    `topics`: filters of topics, and the datasets that what comes under them is for.
+    """
+
+    def __init__(self, contracts: Sequence[Contract], protocol: str, topics: Mapping[str, str] | None = None) -> None:
+        self._topics = topics
         self._destinations = [
             Destination(contract, source, Headings(contract))
             for contract in contracts
@@ -72,8 +77,9 @@ class Sorter:
         """The number of the destination of a record, which learns when it arrived; None where nobody takes it."""
         if self._wants_time:
             record[RECEIVED] = received_at.isoformat()
+        wanted = dataset_of(str(record.get(TOPIC)), self._topics) if self._topics is not None else None
         for number, one in enumerate(self._destinations):
-            if one.takes(record):
+            if (self._topics is None or one.contract.id == wanted) and one.takes(record):
                 return number
         return None
 

@@ -2,7 +2,7 @@
 
 One step reads the next arrivals of a feed and writes all that they bring in one transaction: rows, quarantine, pieces,
 the account, and how far the feed has been read. A worker that is killed has done a step or has not; the next one goes
-on from there. Any number of workers may run: the row of the feed in `twin.sources` is held while it is read.
+on from there. Any number of workers may run: a feed that one reads is claimed.
 """
 
 import datetime as dt
@@ -21,12 +21,13 @@ from ingest.protocols import PROTOCOLS, Protocol
 from ingest.registers import Registers
 from ingest.sorting import Destination, Sorter
 from ingest.storing import store
+from ingest.topics import add_topic, without_topic
 from ingest.validation import Validator
 from layers import arrivals, inbox
 from layers.arrivals import Arrival, Piece, Reading
 from layers.catalog import Catalog
 from layers.dirty import mark_dirty
-from layers.feeds import Feed
+from layers.feeds import Feed, MqttFeed
 from layers.places.fix import Site
 from layers.reasons import Reason
 from twin.city import City
@@ -163,6 +164,12 @@ class Worker:
         self, connection: sa.Connection, feed: Feed, protocol: Protocol, one: _Told, reading: Reading
     ) -> Message | None:
         """The message, joined from its pieces where it is one; None for a piece that waits for others."""
+        if isinstance(feed, MqttFeed):
+            topic, payload = without_topic(one.message)
+            message = protocol.decode(payload)
+            for record in message.records:
+                add_topic(record, topic)
+            return message
         message = protocol.decode(one.message)
         if message.part is None or protocol.joined is None:
             return message
@@ -225,7 +232,7 @@ class Worker:
             self.home,
             judged,
             batch,
-            lambda dirty: mark_dirty(connection, contract, dirty),
+            lambda dirty: mark_dirty(connection, contract, self.city, dirty),
             superseding=True,
         )
         where = [told[position] for position in stored.refused["row_number"].to_list()]
@@ -269,7 +276,9 @@ class Worker:
 
     def _sorter(self, feed: Feed) -> Sorter:
         if feed.id not in self._sorters:
-            self._sorters[feed.id] = Sorter([self.catalog[dataset] for dataset in feed.datasets], feed.protocol)
+            contracts = [self.catalog[dataset] for dataset in feed.datasets]
+            topics = feed.topics if isinstance(feed, MqttFeed) else None
+            self._sorters[feed.id] = Sorter(contracts, feed.protocol, topics)
         return self._sorters[feed.id]
 
 

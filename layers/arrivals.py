@@ -1,7 +1,7 @@
 """Messages of running sources: kept as they arrive, many to a row of the inbox, then read once and in order.
 
-Who receives messages acknowledges them when `receive` has committed. Who reads a source holds the row of `sources` that
-says how far it has come, so that no two do, and moves it in the transaction that writes what the messages brought.
+Who receives messages acknowledges them when `receive` has committed. Who reads a source claims it, so that no two
+do, and says how far it has come in the transaction that writes what the messages brought.
 """
 
 import datetime as dt
@@ -154,9 +154,11 @@ def receive(connection: sa.Connection, source: str, raw: bytes, messages: int, *
 
 def claim(connection: sa.Connection, source: str) -> int | None:
     """The last arrival of the source that was read, held until the end of the transaction; None: another reads it."""
+    mine = sa.text("select pg_try_advisory_xact_lock(hashtextextended(:source, 2))")
+    if not connection.scalar(mine, {"source": f"twin:{source}"}):
+        return None
     connection.execute(pg.insert(sources).values(source=source).on_conflict_do_nothing())
-    held = sa.select(sources.c.done).where(sources.c.source == source).with_for_update(skip_locked=True)
-    return connection.scalar(held)
+    return connection.scalar(sa.select(sources.c.done).where(sources.c.source == source))
 
 
 def waiting(connection: sa.Connection, source: str, after: int, *, messages: int, span: dt.timedelta) -> list[Arrival]:
@@ -170,7 +172,7 @@ def waiting(connection: sa.Connection, source: str, after: int, *, messages: int
     )
     found: list[Arrival] = []
     count = 0
-    with connection.execution_options(yield_per=16).execute(chosen) as rows:
+    with connection.execute(chosen.execution_options(yield_per=16)) as rows:
         for row in rows:
             count += row.messages
             if found and (count > messages or row.received_at - found[0].received_at > span):

@@ -26,13 +26,12 @@ _TAKE = """
 """
 
 
-def mark_dirty(connection: sa.Connection, contract: Contract, dirty: Dirty | None) -> None:
-    """Note the places that a write changed, in its transaction. None (everywhere) is computed at once."""
-    if not contract.indicators:
-        return
+def mark_dirty(connection: sa.Connection, contract: Contract, city: City, dirty: Dirty | None) -> None:
+    """Note the places that a write changed, in its transaction. None, a first write, is computed at once."""
     if dirty is None:
-        raise ValueError("a feed never changes everything")
-    connection.execute(sa.text(_MARK), {"dataset": contract.id})
+        refresh(connection, contract, city, None)
+    elif contract.indicators:
+        connection.execute(sa.text(_MARK), {"dataset": contract.id})
 
 
 def waiting_for_refresh(connection: sa.Connection) -> list[str]:

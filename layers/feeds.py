@@ -11,12 +11,11 @@ What the messages of a protocol mean stands in the contracts of the datasets; wh
 are named here and kept in files of their own below `<home>/secrets`, or in the environment (`TWIN_SECRET_<NAME>`).
 """
 
-import ipaddress
 import os
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 from pydantic import Field, TypeAdapter, ValidationError, field_validator
 
@@ -26,22 +25,13 @@ from layers.rungs import DatasetId, Part
 from twin.errors import SetupError
 
 __all__ = [
-    "PROTOCOLS",
     "Feed",
-    "FolderFeed",
     "MqttFeed",
-    "PullFeed",
     "PushFeed",
-    "SipFeed",
-    "SqlFeed",
     "TcpFeed",
-    "Traits",
     "read_feeds",
     "secret_named",
 ]
-
-PROTOCOLS = ("hj212", "jt808", "gb32960", "gb28181", "cap", "ngsi_ld", "sensorthings", "gtfs_rt", "json", "csv")
-"""The formats in which messages come."""
 
 FeedId = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,40}$")]
 Address = Annotated[str, Field(pattern=r"^[0-9a-zA-Z.:\[\]-]+:\d{1,5}$")]
@@ -52,12 +42,12 @@ _STREAM_PROTOCOLS = ("hj212", "jt808", "gb32960")
 class Traits(NamedTuple):
     """What a transport can do: send again what was not acknowledged, keep the order; what it acknowledges at once.
 
-    A source that cannot send again loses what it sent while nobody listened: nothing of ours can mend that.
+    What cannot be sent again is lost while nobody listens: nothing of ours can mend that.
     """
 
     replayable: bool
     ordered: bool
-    acknowledges: Literal["message", "page", "file", "nothing"]
+    acknowledges: str
 
 
 class _Feed(Part):
@@ -75,6 +65,8 @@ class _Feed(Part):
 class TcpFeed(_Feed):
     """Devices that connect and send; each is answered as its protocol says once its message is kept."""
 
+    traits: ClassVar = Traits(replayable=True, ordered=True, acknowledges="a message")
+
     transport: Literal["tcp"]
     listen: Address
 
@@ -85,110 +77,30 @@ class TcpFeed(_Feed):
             raise ValueError(f"over tcp come {', '.join(_STREAM_PROTOCOLS)}")
         return value
 
-    @property
-    def traits(self) -> Traits:
-        """Devices send again what was not answered; a few protocols have messages that are never answered."""
-        return Traits(replayable=True, ordered=True, acknowledges="message")
-
-
-class SipFeed(_Feed):
-    """Video platforms that register by SIP, over UDP and TCP on the same port. `realm` and `platform` name ours."""
-
-    transport: Literal["sip"]
-    listen: Address
-    realm: Annotated[str, Field(pattern=r"^\d{10}$")]
-    platform: Annotated[str, Field(pattern=r"^\d{20}$")]
-    password: SecretName
-    catalogue_every: Duration = "1 h"
-
-    @property
-    def traits(self) -> Traits:
-        """A request of SIP is sent again until it is answered."""
-        return Traits(replayable=True, ordered=False, acknowledges="message")
-
 
 class MqttFeed(_Feed):
-    """Topics of a broker, quality of service 1. `topics`: a filter to the dataset its messages are for, or to all."""
+    """Topics of a broker, quality of service 1. `topics`: a filter to the dataset its messages are for."""
+
+    traits: ClassVar = Traits(replayable=True, ordered=True, acknowledges="a message")
 
     transport: Literal["mqtt"]
     broker: Address
-    topics: tuple[str, ...] = Field(min_length=1)
+    topics: dict[str, DatasetId] = Field(min_length=1)
     user: str | None = None
     password: SecretName | None = None
     tls: bool = False
-
-    @property
-    def traits(self) -> Traits:
-        """The broker keeps for a session what it has not acknowledged."""
-        return Traits(replayable=True, ordered=True, acknowledges="message")
 
 
 class PushFeed(_Feed):
     """What others send to `/push/<id>` with the token of that name."""
 
+    traits: ClassVar = Traits(replayable=True, ordered=False, acknowledges="a request")
+
     transport: Literal["push"]
     token: SecretName
 
-    @property
-    def traits(self) -> Traits:
-        """Who gets no 202 sends again."""
-        return Traits(replayable=True, ordered=False, acknowledges="message")
 
-
-class PullFeed(_Feed):
-    """An address that is asked every so often. `allow`: networks within this city's own that it may lead to."""
-
-    transport: Literal["pull"]
-    url: Annotated[str, Field(pattern=r"^https?://")]
-    every: Duration
-    token: SecretName | None = None
-    allow: tuple[str, ...] = ()
-
-    @field_validator("allow")
-    @classmethod
-    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for one in value:
-            ipaddress.ip_network(one)
-        return value
-
-    @property
-    def traits(self) -> Traits:
-        """What it says now can be asked for again; what it said before cannot."""
-        return Traits(replayable=False, ordered=True, acknowledges="page")
-
-
-class SqlFeed(_Feed):
-    """A query on a department's database, for rows whose `watermark` is beyond the last one that was read."""
-
-    transport: Literal["sql"]
-    url: SecretName
-    query: str
-    watermark: str
-    every: Duration
-
-    @property
-    def traits(self) -> Traits:
-        """Rows stay where they are."""
-        return Traits(replayable=True, ordered=True, acknowledges="page")
-
-
-class FolderFeed(_Feed):
-    """A folder into which files are put; those that were read go into its folder `done`."""
-
-    transport: Literal["folder"]
-    path: Path
-    pattern: str = "*"
-    every: Duration = "10 s"
-
-    @property
-    def traits(self) -> Traits:
-        """A file stays until it was read."""
-        return Traits(replayable=True, ordered=True, acknowledges="file")
-
-
-Feed = Annotated[
-    TcpFeed | SipFeed | MqttFeed | PushFeed | PullFeed | SqlFeed | FolderFeed, Field(discriminator="transport")
-]
+Feed = Annotated[TcpFeed | MqttFeed | PushFeed, Field(discriminator="transport")]
 _FEEDS: TypeAdapter[tuple[Feed, ...]] = TypeAdapter(tuple[Feed, ...])
 
 
@@ -226,6 +138,8 @@ def _faults(feeds: tuple[Feed, ...], others: set[str], catalog: Catalog) -> list
             faults.append(f"{feed.id} and {taken[listen]} both listen at {listen}")
         if listen is not None:
             taken[listen] = feed.id
+        led = set(getattr(feed, "topics", {}).values()) - set(feed.datasets)
+        faults += [f"{feed.id}: a topic leads to {dataset!r}, which is none of its datasets" for dataset in sorted(led)]
         for dataset in feed.datasets:
             if dataset not in catalog.contracts:
                 faults.append(f"{feed.id}: there is no dataset {dataset!r}")

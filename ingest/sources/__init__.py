@@ -1,0 +1,1 @@
+"""Transports: how messages reach the twin, one a module."""
