@@ -9,6 +9,7 @@ import shutil
 import socket
 import stat
 import subprocess
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -142,12 +143,15 @@ class Account:
         Raises SetupError when it is there and somebody else's (a trap in /tmp, a state folder of another user).
         """
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            path.mkdir(mode=0o700)
-        except FileExistsError:
-            self._check(path)
-        else:
-            os.chown(path, self.uid, self.gid, follow_symlinks=False)
+        if not path.is_symlink() and not path.exists():
+            # It gets its name when it is this user's already: who starts at the same time never sees it otherwise.
+            draft = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}-"))
+            os.chown(draft, self.uid, self.gid, follow_symlinks=False)
+            try:
+                draft.rename(path)
+            except OSError:  # another was faster, and has put something in it
+                draft.rmdir()
+        self._check(path)
 
     def _check(self, path: Path) -> None:
         found = path.lstat()
