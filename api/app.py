@@ -24,6 +24,7 @@ from api import (
     indicators,
     items,
     landing,
+    live,
     pages,
     places,
     problems,
@@ -37,6 +38,7 @@ from api.context import Context
 from api.facts import Facts
 from api.gazetteers import Gazetteers
 from api.limits import Allowance, RateLimit
+from api.liveboard import LiveBoard
 from api.middleware import Guard
 from api.rights import Rights
 from api.upkeep import keep_up
@@ -61,6 +63,7 @@ _ROUTERS = (
     within,
     places,
     areas,
+    live,
     branches,
     basemaps,
     quarantine,
@@ -89,7 +92,7 @@ def create_app(
     Without an `allowance` nobody is asked to slow down; without `hosts` it answers under any name.
     """
     facts = Facts(database, profile)
-    gazetteers = Gazetteers(database, contracts, profile, facts)
+    gazetteers, board = Gazetteers(database, contracts, profile, facts), LiveBoard(database, profile)
     rights, log = (
         Rights(database, contracts, profile),
         AuditLog(database, home / HEAD_FILE if home is not None else None),
@@ -98,16 +101,20 @@ def create_app(
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
         upkeep = asyncio.create_task(keep_up(database, contracts, profile, home)) if home is not None else None
-        warming = asyncio.create_task(gazetteers.warm())
+        warming, hearing = asyncio.create_task(gazetteers.warm()), asyncio.create_task(board.run())
         yield
-        warming.cancel()
+        for task in (warming, hearing):
+            task.cancel()
+        board.close()
         if upkeep is not None:
             upkeep.cancel()
         await database.aclose()
 
     title = f"City Twin {profile.title.zh} {profile.title.en}"
     app = FastAPI(title=title, version=__version__, openapi_url=None, docs_url=None, redoc_url=None, lifespan=lifespan)
-    app.state.context = Context(database, contracts, profile, token_secret, facts, rights, log, gazetteers, provider)
+    app.state.context = Context(
+        database, contracts, profile, token_secret, facts, rights, log, gazetteers, board, provider
+    )
     problems.install(app)
     for module in _ROUTERS:
         app.include_router(module.router, responses=problems.RESPONSES)

@@ -12,6 +12,7 @@ from api.auditing import AuditLog, open_entry
 from api.bodies import require_plain
 from api.facts import Facts
 from api.gazetteers import Gazetteers
+from api.liveboard import LiveBoard
 from api.memento import accepted_datetime
 from api.problems import Unidentified
 from api.rights import Rights
@@ -57,6 +58,7 @@ class Context:
     rights: Rights
     audit: AuditLog
     gazetteers: Gazetteers
+    live: LiveBoard
     provider: Provider | None = None
     tiles: TileCache = field(default_factory=TileCache)
 

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from layers.contract import Contract
 
-__all__ = ["PLACE", "Writing", "feature_columns", "features"]
+__all__ = ["PLACE", "Writing", "feature_columns", "feature_rows", "features"]
 
 PLACE = ("place_method", "place_accuracy_m", "place_source")
 """Properties that every record has beside its contract's fields and its times."""
@@ -44,14 +44,7 @@ def features(page: sa.Select[*tuple[Any, ...]], contract: Contract, writing: Wri
     named `key_0`, `key_1`, ... The key that comes back is that of row `limit` as a JSON array of texts, null when there
     are fewer. Times are RFC 3339; `valid` and `recorded` are pairs whose null is open. Coordinates have centimetres.
     """
-    names = [f'page."{name}"' for name in (*writing.names(contract), *PLACE)]
-    times = [] if contract.is_stream else [f"{_ends('valid')} AS valid"]
-    properties = ", ".join([*names, *times, f"{_ends('recorded')} AS recorded"])
-    feature = (
-        """'{"type":"Feature","id":' || to_json(page.id)"""
-        f""" || ',"geometry":' || coalesce({_geometry(writing)}, 'null')"""
-        """ || ',"properties":' || row_to_json(properties) || '}'"""
-    )
+    feature, properties = _feature(writing), _properties(contract, writing)
     # The rows come out of the sorted subquery in its order, so counting them off numbers them.
     rows = page.subquery("rows")
     numbered = sa.select(rows, sa.func.row_number().over().label("at")).cte("page")
@@ -62,6 +55,33 @@ def features(page: sa.Select[*tuple[Any, ...]], contract: Contract, writing: Wri
         sa.func.count(),
         sa.func.max(sa.literal_column(f"json_build_array({key})::text", sa.Text())).filter(at == limit),
     ).select_from(numbered, sa.text(f"LATERAL (SELECT {properties}) AS properties"))
+
+
+def feature_rows(page: sa.Select[*tuple[Any, ...]], contract: Contract, writing: Writing) -> Features:
+    """A select of one row a feature: its id, its text, and its box in degrees (null where it has no place).
+
+    `page` gives the columns of `feature_columns`.
+    """
+    rows = page.cte("page")
+    box = [sa.literal_column(f"ST_{side}(page.geom)", sa.Double()) for side in ("XMin", "YMin", "XMax", "YMax")]
+    return sa.select(rows.c.id, sa.literal_column(_feature(writing), sa.Text()), *box).select_from(
+        rows, sa.text(f"LATERAL (SELECT {_properties(contract, writing)}) AS properties")
+    )
+
+
+def _feature(writing: Writing) -> str:
+    """The text of the feature of a row of `page`, with its `properties`."""
+    return (
+        """'{"type":"Feature","id":' || to_json(page.id)"""
+        f""" || ',"geometry":' || coalesce({_geometry(writing)}, 'null')"""
+        """ || ',"properties":' || row_to_json(properties) || '}'"""
+    )
+
+
+def _properties(contract: Contract, writing: Writing) -> str:
+    names = [f'page."{name}"' for name in (*writing.names(contract), *PLACE)]
+    times = [] if contract.is_stream else [f"{_ends('valid')} AS valid"]
+    return ", ".join([*names, *times, f"{_ends('recorded')} AS recorded"])
 
 
 def _geometry(writing: Writing) -> str:

@@ -1,0 +1,181 @@
+"""The live board: what changes in each dataset, read once and written once for all who listen.
+
+A channel is a dataset as one kind of reader sees it. It hears from PostgreSQL that the dataset has changed, reads what
+is new, and hands the same text to each of its listeners; who listens to an area gets only what lies there. A listener
+that does not keep up is hung up on, and the others do not notice.
+"""
+
+import asyncio
+import contextlib
+import datetime as dt
+import logging
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, field
+
+import psycopg
+from psycopg import sql
+
+from layers.contract import Contract
+from layers.grants import is_limited
+from layers.live import Change, LiveFeature, changes_since
+from layers.query import Box
+from layers.versions import CHANNEL
+from twin.access import PUBLIC, Audience
+from twin.city import City
+from twin.database import Database
+from twin.errors import LimitExceeded, TwinError
+from twin.view import View
+
+__all__ = ["Listener", "LiveBoard"]
+
+_MOST_WAITING = 16
+_MOST_LISTENERS = 5_000
+_TIMEOUT_S = 20.0
+_RETRY_S = 1.0
+_LEAST_GAP_S = 0.2
+_log = logging.getLogger("twin.live")
+
+
+@dataclass(eq=False)
+class Listener:
+    """Somebody who listens to channels, to an area or to all of the city."""
+
+    box: Box | None
+    waiting: asyncio.Queue[tuple[str, Change]] = field(default_factory=lambda: asyncio.Queue(_MOST_WAITING))
+    is_slow: bool = False
+
+    def hear(self, dataset: str, change: Change) -> None:
+        """Take a change, or fall behind for good."""
+        try:
+            self.waiting.put_nowait((dataset, change))
+        except asyncio.QueueFull:
+            self.is_slow = True
+
+    def wants(self, feature: LiveFeature) -> bool:
+        """Whether a feature lies where it listens."""
+        if self.box is None:
+            return True
+        if feature.box is None:
+            return False
+        west, south, east, north = feature.box
+        return west <= self.box.east and east >= self.box.west and south <= self.box.north and north >= self.box.south
+
+
+@dataclass(eq=False)
+class _Channel:
+    """A dataset as its readers see it, and who listens."""
+
+    contract: Contract
+    view: View
+    listeners: set[Listener] = field(default_factory=set[Listener])
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    at: dt.datetime | None = None
+    was_read: bool = False
+
+
+class LiveBoard:
+    """The channels of one process. `run` listens to PostgreSQL until it is cancelled."""
+
+    def __init__(self, database: Database, city: City) -> None:
+        self._database, self._city = database, city
+        self._channels: dict[tuple[object, ...], _Channel] = {}
+        self._tasks: dict[tuple[object, ...], asyncio.Task[None]] = {}
+        self._listeners = 0
+
+    async def run(self) -> None:
+        """Hear which datasets change, and wake their channels; after a pause in hearing, all of them."""
+        address = self._database.engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
+        while True:
+            try:
+                async with await psycopg.AsyncConnection.connect(address, autocommit=True) as connection:
+                    await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(CHANNEL)))
+                    self._wake(None)
+                    async for notice in connection.notifies():
+                        self._wake(notice.payload)
+            except psycopg.Error as error:
+                _log.warning("the database cannot be listened to: %s", str(error).splitlines()[:1])
+                await asyncio.sleep(_RETRY_S)
+
+    def close(self) -> None:
+        """End all channels."""
+        for task in self._tasks.values():
+            task.cancel()
+
+    @contextlib.asynccontextmanager
+    async def listening(
+        self, contracts: list[Contract], audience: Audience, box: Box | None, since: dict[str, dt.datetime]
+    ) -> AsyncGenerator[Listener]:
+        """A listener that first hears what there is, or what changed `since`, and then what changes.
+
+        Raises LimitExceeded when too many listen already.
+        """
+        if self._listeners >= _MOST_LISTENERS:
+            raise LimitExceeded("too many listen already.", remedy="Try again later.")
+        listener = Listener(box)
+        self._listeners += 1
+        joined: list[_Channel] = []
+        try:
+            for contract in contracts:
+                channel = self._channel(contract, audience)
+                channel.listeners.add(listener)
+                joined.append(channel)
+                # It joined before it reads, so nothing comes between: what it hears twice is the same.
+                first = await self._read(channel, since.get(contract.id))
+                if first is not None:
+                    listener.hear(contract.id, first)
+            yield listener
+        finally:
+            self._listeners -= 1
+            for channel in joined:
+                channel.listeners.discard(listener)
+
+    def _channel(self, contract: Contract, audience: Audience) -> _Channel:
+        # What limits a reader to areas is its own; else all who see the same fields of a dataset share a channel.
+        own = audience if is_limited(contract, audience) else None
+        key = (contract.id, tuple(contract.fields), own)
+        if key not in self._channels:
+            is_open = contract.data_class == "open" and all(one.data_class is None for one in contract.fields.values())
+            view = View(audience=PUBLIC if is_open and audience == PUBLIC else audience)
+            self._channels[key] = _Channel(contract, view)
+            self._tasks[key] = asyncio.create_task(self._follow(key, self._channels[key]))
+        return self._channels[key]
+
+    async def _follow(self, key: tuple[object, ...], channel: _Channel) -> None:
+        """Hand on what changes, while anybody listens."""
+        try:
+            while True:
+                await channel.changed.wait()
+                channel.changed.clear()
+                if not channel.listeners:
+                    return
+                if not channel.was_read:
+                    continue  # its first listener is about to
+                try:
+                    change = await self._read(channel, channel.at)
+                except TwinError as error:
+                    _log.warning("%s: %s", channel.contract.id, error)
+                    await asyncio.sleep(_RETRY_S)
+                    channel.changed.set()
+                    continue
+                if change is not None:
+                    channel.at = change.moment
+                    if change.features or change.removed:
+                        for listener in list(channel.listeners):
+                            listener.hear(channel.contract.id, change)
+                await asyncio.sleep(_LEAST_GAP_S)
+        finally:
+            self._channels.pop(key, None)
+            self._tasks.pop(key, None)
+
+    async def _read(self, channel: _Channel, since: dt.datetime | None) -> Change | None:
+        async with self._database.reading(channel.view.audience, timeout_s=_TIMEOUT_S) as connection:
+            change = await changes_since(connection, channel.contract, channel.view, self._city, since)
+        if channel.at is None and change is not None:
+            channel.at = change.moment
+        channel.was_read = True
+        return change
+
+    def _wake(self, dataset: str | None) -> None:
+        for channel in self._channels.values():
+            if dataset is None or channel.contract.id == dataset:
+                channel.changed.set()
