@@ -2,15 +2,18 @@
 // Draws datasets as their contracts say, on demand: a dataset costs nothing until it is switched on.
 import {tileJson} from './api.js';
 import {token} from './dom.js';
+import {Live} from './live.js';
 import {addRanked, RANK} from './stack.js';
 
 /** @typedef {import('maplibre-gl').Map} MapLibre */
 /** @typedef {import('./api.js').Collection} Collection */
 /** @typedef {'loading' | 'shown' | 'empty' | 'far' | 'error'} Status */
-/** @typedef {{collection: Collection, layers: string[], status: Status}} Drawn */
+/** @typedef {{collection: Collection, layers: string[], status: Status, live: Live | null}} Drawn */
 /** @typedef {{dataset: string, id: string, properties: Record<string, any>}} Hit */
 
 const REACH_PX = 6;
+/** @type {GeoJSON.FeatureCollection} */
+const NOTHING = {type: 'FeatureCollection', features: []};
 
 export class DataLayers {
   /** @type {Map<string, Drawn>} */
@@ -19,7 +22,7 @@ export class DataLayers {
   #map;
   /** @type {() => void} */
   #changed;
-  /** @type {{source: string, sourceLayer: string, id: string} | null} */
+  /** @type {{source: string, sourceLayer?: string, id: string} | null} */
   #hovered = null;
   /** @type {Date | null} */
   #moment = null;
@@ -47,6 +50,8 @@ export class DataLayers {
     const wanted = new Set(collections.map(collection => collection.id));
     for (const id of [...this.#drawn.keys()]) if (!wanted.has(id)) this.#remove(id);
     for (const collection of collections) {
+      const drawn = this.#drawn.get(collection.id);
+      if (drawn && Boolean(drawn.live) !== this.#moves(collection)) this.#remove(collection.id);
       if (!this.#drawn.has(collection.id)) this.#add(collection);
       else if (isLater) this.#renew(collection.id);
     }
@@ -97,29 +102,56 @@ export class DataLayers {
    * @param {Hit | null} hit
    */
   hover(hit) {
-    const next = hit && {source: sourceOf(hit.dataset), sourceLayer: hit.dataset, id: hit.id};
+    const moves = hit && Boolean(this.#drawn.get(hit.dataset)?.live);
+    const next = hit && {source: sourceOf(hit.dataset), ...(moves ? {} : {sourceLayer: hit.dataset}), id: hit.id};
     if (next?.id === this.#hovered?.id && next?.source === this.#hovered?.source) return;
     if (this.#hovered && this.#map.getSource(this.#hovered.source)) this.#map.setFeatureState(this.#hovered, {hover: false});
     if (next) this.#map.setFeatureState(next, {hover: true});
     this.#hovered = next;
   }
 
+  /**
+   * Whether a dataset is followed as it moves, and not drawn from tiles: tracks, at now.
+   * @param {Collection} collection
+   */
+  #moves(collection) {
+    return collection.twin.kind === 'track' && this.#moment === null;
+  }
+
   /** @param {Collection} collection */
   #add(collection) {
     const {id} = collection;
     const source = sourceOf(id);
-    this.#map.addSource(source, {type: 'vector', url: tileJson(id, this.#moment), promoteId: {[id]: 'id'}});
+    const moves = this.#moves(collection);
+    if (moves) this.#map.addSource(source, {type: 'geojson', data: NOTHING, promoteId: 'id'});
+    else this.#map.addSource(source, {type: 'vector', url: tileJson(id, this.#moment), promoteId: {[id]: 'id'}});
+    const part = moves ? {source} : {source, 'source-layer': id};
     const {layers, minzoom = 0} = collection.twin.style;
     const parts = layers.map((layer, index) => ({minzoom, ...layer, id: `${source}:${index}`}));
-    for (const part of parts) addRanked(this.#map, {...part, source, 'source-layer': id});
-    for (const outline of outlines(source, id, minzoom)) addRanked(this.#map, outline, RANK.mark);
-    this.#drawn.set(id, {collection, layers: parts.map(part => part.id), status: 'loading'});
+    for (const one of parts) addRanked(this.#map, {...one, ...part});
+    for (const outline of outlines(source, part, minzoom)) addRanked(this.#map, outline, RANK.mark);
+    const live = moves ? new Live(id, features => this.#move(source, features), () => this.#fail(source)) : null;
+    this.#drawn.set(id, {collection, layers: parts.map(one => one.id), status: 'loading', live});
+  }
+
+  /**
+   * Draw what moves where it is now.
+   * @param {string} source
+   * @param {import('./api.js').Item[]} features
+   */
+  #move(source, features) {
+    const drawn = this.#drawn.get(datasetOf(source));
+    if (!drawn) return;
+    if (drawn.status === 'error') drawn.status = 'loading';
+    const data = /** @type {import('maplibre-gl').GeoJSONSource} */ (this.#map.getSource(source));
+    data.setData({type: 'FeatureCollection', features});
   }
 
   /** @param {string} id */
   #renew(id) {
     const drawn = this.#drawn.get(id);
     if (drawn?.status === 'error') return this.retry(id);
+    if (drawn?.live) return;
     const source = /** @type {import('maplibre-gl').VectorTileSource} */ (this.#map.getSource(sourceOf(id)));
     source.setUrl(tileJson(id, this.#moment));
   }
@@ -127,6 +159,7 @@ export class DataLayers {
   /** @param {string} id */
   #remove(id) {
     const source = sourceOf(id);
+    this.#drawn.get(id)?.live?.close();
     if (this.#hovered?.source === source) this.#hovered = null;
     for (const layer of this.#map.getLayersOrder()) if (layer.startsWith(`${source}:`)) this.#map.removeLayer(layer);
     this.#map.removeSource(source);
@@ -184,13 +217,13 @@ const datasetOf = source => (source.startsWith('data:') ? source.slice('data:'.l
 /**
  * Layers that outline the record under the pointer.
  * @param {string} source
- * @param {string} dataset
+ * @param {{source: string, 'source-layer'?: string}} part what of the source they draw
  * @param {number} minzoom
  * @returns {any[]}
  */
-function outlines(source, dataset, minzoom) {
+function outlines(source, part, minzoom) {
   const shown = ['case', ['boolean', ['feature-state', 'hover'], false], 1, 0];
-  const common = {source, 'source-layer': dataset, minzoom};
+  const common = {...part, minzoom};
   const isPoint = ['==', ['geometry-type'], 'Point'];
   return [
     {
