@@ -20,6 +20,7 @@ def register(app: typer.Typer) -> None:
     ingest = typer.Typer(help="What comes in.", no_args_is_help=True)
     ingest.command("run")(run)
     ingest.command("feeds")(feeds)
+    ingest.command("devices")(devices)
     ingest.command("demo")(demo)
     ingest.command("dirty")(dirty)
     ingest.command("score")(score)
@@ -90,6 +91,31 @@ def feeds() -> None:
                 f"    {again}, {order}, acknowledges {feed.traits.acknowledges};"
                 f" {lag(connection, feed.id):,} messages wait to be read"
             )
+
+
+def devices(
+    loss: Annotated[float, typer.Option(min=0, max=1, help="share of messages that are lost")] = 0,
+    duplicate: Annotated[float, typer.Option(min=0, max=1, help="share that is sent twice")] = 0,
+    reorder: Annotated[float, typer.Option(min=0, max=1, help="share that is sent after the next one")] = 0,
+    skew: Annotated[float, typer.Option(help="seconds by which their clocks are wrong")] = 0,
+    pace: Annotated[float, typer.Option(min=0.01, max=1000, help="how many times as often as they should")] = 1,
+) -> None:
+    """Let the synthetic city's devices report to the synthetic feeds of sources.toml, until Ctrl-C."""
+    import asyncio
+    import contextlib
+
+    from ingest.demo.devices import Line, devices_of, run_devices
+    from ingest.running import feeds_of
+    from layers.catalog import catalog
+    from twin.city import city
+    from twin.database import connect
+    from twin.settings import settings
+
+    fleets = devices_of(connect(), catalog(), city(), feeds_of(settings().home, catalog()))
+    for fleet in fleets:
+        typer.echo(f"{len(fleet.ids):,} devices report to {fleet.feed.id} at {fleet.feed.listen} (合成数据 · 仅供演示)")
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(run_devices(fleets, Line(loss, duplicate, reorder, skew), pace=pace))
 
 
 def dirty(

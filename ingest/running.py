@@ -26,17 +26,14 @@ from ingest.worker import Worker
 from layers.arrivals import ARRIVALS_CHANNEL
 from layers.catalog import Catalog, catalog
 from layers.dirty import refresh_dirty, waiting_for_refresh
-from layers.feeds import Feed, MqttFeed, TcpFeed, read_feeds
+from layers.feeds import FEEDS, Feed, MqttFeed, TcpFeed, read_feeds
 from twin.city import city
 from twin.database import Database, connect
 from twin.disk import has_room
 from twin.errors import Transient, TwinError
 from twin.settings import settings
 
-__all__ = ["FEEDS", "feeds_of", "receive_feeds", "run", "work"]
-
-FEEDS = "sources.toml"
-"""The file of the state folder that names the feeds."""
+__all__ = ["feeds_of", "receive_feeds", "run", "work"]
 
 _REFRESH_EVERY_S = 10.0
 _IDLE_S = 1.0

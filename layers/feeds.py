@@ -25,6 +25,7 @@ from layers.rungs import DatasetId, Part
 from twin.errors import SetupError
 
 __all__ = [
+    "FEEDS",
     "Feed",
     "MqttFeed",
     "PushFeed",
@@ -32,6 +33,9 @@ __all__ = [
     "read_feeds",
     "secret_named",
 ]
+
+FEEDS = "sources.toml"
+"""The file of the state folder that names the feeds."""
 
 FeedId = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,40}$")]
 Address = Annotated[str, Field(pattern=r"^[0-9a-zA-Z.:\[\]-]+:\d{1,5}$")]

@@ -9,8 +9,10 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from ingest.demo.city import DemoCity
+from ingest.demo.feeds import write_feeds
 from ingest.demo.sources import Source, in_order, write_sources
 from ingest.pipeline import Loaded, Loader, LoadOptions
+from layers.feeds import FEEDS
 from layers.inbox import batches
 from twin.errors import SetupError
 from twin.progress import Progress
@@ -19,12 +21,13 @@ __all__ = ["load_demo"]
 
 
 def load_demo(loader: Loader, *, scale: float, seed: int, say: Callable[[str], None]) -> None:
-    """Load the synthetic city into every dataset with a demo section that does not hold it yet.
+    """Load the synthetic city into every dataset with a demo section that does not hold it yet, and name its feeds.
 
     `scale` in (0, 1] is the size of the city; `say` gets one line for each dataset and one for the whole. Raises
     SetupError when a dataset holds real records or a part of another synthetic city, before anything is made, and when
     records were refused, at the end.
     """
+    write_feeds(loader.home / FEEDS)
     name = f"demo, seed {seed}, scale {scale:g}"
     missing = _missing(loader, name)
     if not missing:

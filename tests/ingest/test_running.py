@@ -16,10 +16,10 @@ import pytest
 
 from ingest.codecs import hj212, jt808
 from ingest.intake import Intake
-from ingest.running import FEEDS, receive_feeds
+from ingest.running import receive_feeds
 from layers.arrivals import unpack
 from layers.catalog import catalog
-from layers.feeds import TcpFeed, read_feeds
+from layers.feeds import FEEDS, TcpFeed, read_feeds
 from tests.ingest.test_worker import VEHICLES, ask, position, reading
 from twin.database import Database
 from twin.errors import SetupError

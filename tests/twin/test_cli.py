@@ -52,6 +52,12 @@ def up():
     with PidFile(settings().home).hold():
         time.sleep(float(os.environ.get("SERVE_S", "0")))
 
+def run():
+    trace("ingest run")
+
+def devices():
+    trace("ingest devices")
+
 def refuse(): raise SourceError("it cannot be read.", where="a.csv", remedy="Save it as UTF-8.")
 def falter(): raise DatabaseUnavailable("PostgreSQL does not answer.")
 
@@ -60,6 +66,9 @@ def register(app):
         group = typer.Typer()
         group.callback()(lambda: None)
         group.command()(command)
+        if name == "ingest":
+            group.command()(run)
+            group.command()(devices)
         app.add_typer(group, name=name)
     for command in (up, refuse, falter):
         app.command()(command)
@@ -193,11 +202,17 @@ def test_the_database_starts_is_reached_by_its_address_and_stops(run: Twin, home
 
 
 @pytest.mark.usefixtures("made")
-def test_the_demonstration_runs_its_steps_in_order_and_leaves_a_token_per_role(run: Twin, home: Path) -> None:
+def test_the_demonstration_runs_its_steps_in_order_and_leaves_a_token_per_role(
+    run: Twin, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SERVE_S", "10")  # what runs beside it needs a moment to begin
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(home / "site"), str(ROOT)]))
     result = run("demo")
     assert result.code == 0, result.err
     state = home / "state"
-    assert (state / "trace").read_text().splitlines() == ["catalog apply", "ingest demo with tokens", "up"]
+    first, second, *others = (state / "trace").read_text().splitlines()
+    assert (first, second) == ("catalog apply", "ingest demo with tokens")
+    assert sorted(others) == ["ingest devices", "ingest run", "up"], "it moves while it is served"
     tokens = json.loads((state / "tokens.json").read_text())
     assert set(tokens) == {*FIXED_AUDIENCES, "department:parks"}
     secret = (state / "secret").read_text()

@@ -156,7 +156,7 @@ def test_vehicles_move_along_their_lines() -> None:
     contract = catalog()["transport.buses"]
     table = Maker(small_city(), catalog(), CITY, SEED, SCALE, NOW).records(contract)
     lines = shapely.unary_union(small_city().bus_lines.geometry.to_numpy())
-    one = (table.frame["vehicle_id"] == "BUS0001").to_numpy()
+    one = (table.frame["vehicle_id"] == "13900000001").to_numpy()
     assert shapely.distance(table.shapes, lines).max() < 1e-6
     assert len(np.unique(shapely.to_wkb(table.shapes[one]))) > 100
     moved_m = np.hypot(*(np.diff(shapely.get_coordinates(table.shapes[one]), axis=0) * [91_300, 111_320]).T)
