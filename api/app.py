@@ -28,6 +28,7 @@ from api import (
     pages,
     places,
     problems,
+    push,
     quarantine,
     tiles,
     within,
@@ -43,6 +44,7 @@ from api.middleware import Guard
 from api.rights import Rights
 from api.upkeep import keep_up
 from layers.catalog import Catalog, catalog
+from layers.feeds import doors_of
 from twin import __version__
 from twin.audit import HEAD_FILE
 from twin.city import City, city
@@ -64,6 +66,7 @@ _ROUTERS = (
     places,
     areas,
     live,
+    push,
     branches,
     basemaps,
     quarantine,
@@ -113,7 +116,18 @@ def create_app(
     title = f"City Twin {profile.title.zh} {profile.title.en}"
     app = FastAPI(title=title, version=__version__, openapi_url=None, docs_url=None, redoc_url=None, lifespan=lifespan)
     app.state.context = Context(
-        database, contracts, profile, token_secret, facts, rights, log, gazetteers, board, provider
+        database,
+        contracts,
+        profile,
+        token_secret,
+        facts,
+        rights,
+        log,
+        gazetteers,
+        board,
+        provider,
+        home,
+        doors_of(home, contracts),
     )
     problems.install(app)
     for module in _ROUTERS:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Annotated
 
 from fastapi import Depends, Query, Request
@@ -18,6 +19,7 @@ from api.problems import Unidentified
 from api.rights import Rights
 from layers.catalog import Catalog
 from layers.contract import Contract, Indicator
+from layers.feeds import Doors, PushFeed
 from layers.grants import may_read, seen_by
 from layers.tilecache import TileCache
 from twin.access import NOBODY, Audience, Caller, read_token
@@ -60,6 +62,8 @@ class Context:
     gazetteers: Gazetteers
     live: LiveBoard
     provider: Provider | None = None
+    home: Path | None = None
+    doors: Doors = field(default_factory=dict[str, tuple[PushFeed, str]], repr=False)
     tiles: TileCache = field(default_factory=TileCache)
 
 

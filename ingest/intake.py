@@ -6,7 +6,6 @@ is made to wait when that is full too.
 """
 
 import asyncio
-import datetime as dt
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -14,14 +13,11 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from ingest.protocols import PROTOCOLS
-from layers.arrivals import pack, receive
+from layers.arrivals import keep
 from layers.feeds import Feed
-from layers.inbox import SEALS
 from twin.database import Database
 from twin.disk import has_room
 from twin.errors import Transient
-from twin.keys import sealed_key
-from twin.sealing import sealed_bytes
 
 __all__ = ["Intake"]
 
@@ -132,12 +128,7 @@ class Intake:
         return self._waiting[:end]
 
     def _commit(self, messages: list[bytes]) -> None:
-        raw, key = pack(messages), None
-        if self.seal:
-            key = f"{SEALS}-feed_{self.feed.id}-{dt.datetime.now(dt.UTC):%Y%m%d}"
-            raw = sealed_bytes(raw, sealed_key(self.home, key))
-        with self.database.writing() as connection:
-            receive(connection, self.feed.id, raw, len(messages), sealed=key)
+        keep(self.database, self.home, self.feed.id, messages, seal=self.seal)
 
     def _release(self, batch: list[_Waiting], messages: list[bytes]) -> None:
         del self._waiting[: len(batch)]

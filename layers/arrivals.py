@@ -9,12 +9,16 @@ import hashlib
 import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 
-from layers.inbox import inbox
+from layers.inbox import SEALS, inbox
+from twin.database import Database
+from twin.keys import sealed_key
+from twin.sealing import sealed_bytes
 
 __all__ = [
     "ARRIVALS_CHANNEL",
@@ -26,6 +30,7 @@ __all__ = [
     "claim",
     "drop_pieces",
     "finish",
+    "keep",
     "lag",
     "pack",
     "pieces",
@@ -150,6 +155,19 @@ def receive(connection: sa.Connection, source: str, raw: bytes, messages: int, *
     entry = connection.execute(sa.insert(inbox).values(values).returning(inbox.c.id)).scalar_one()
     connection.execute(sa.text("select pg_notify(:channel, :source)"), {"channel": ARRIVALS_CHANNEL, "source": source})
     return int(entry)
+
+
+def keep(database: Database, home: Path, source: str, messages: Sequence[bytes], *, seal: bool) -> None:
+    """Keep messages of a source, on disk when this returns. `seal`: with a key of the day, since they name somebody.
+
+    Raises DatabaseUnavailable as `Database.writing` does: then nothing was kept.
+    """
+    raw, key = pack(messages), None
+    if seal:
+        key = f"{SEALS}-feed_{source}-{dt.datetime.now(dt.UTC):%Y%m%d}"
+        raw = sealed_bytes(raw, sealed_key(home, key))
+    with database.writing() as connection:
+        receive(connection, source, raw, len(messages), sealed=key)
 
 
 def claim(connection: sa.Connection, source: str) -> int | None:

@@ -11,9 +11,11 @@ What the messages of a protocol mean stands in the contracts of the datasets; wh
 are named here and kept in files of their own below `<home>/secrets`, or in the environment (`TWIN_SECRET_<NAME>`).
 """
 
+import logging
 import os
 import re
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, NamedTuple
 
@@ -26,10 +28,12 @@ from twin.errors import SetupError
 
 __all__ = [
     "FEEDS",
+    "Doors",
     "Feed",
     "MqttFeed",
     "PushFeed",
     "TcpFeed",
+    "doors_of",
     "read_feeds",
     "secret_named",
 ]
@@ -105,6 +109,10 @@ class PushFeed(_Feed):
 
 
 Feed = Annotated[TcpFeed | MqttFeed | PushFeed, Field(discriminator="transport")]
+Doors = Mapping[str, tuple[PushFeed, str]]
+"""The feeds that may be pushed to, by id, each with its secret."""
+
+_log = logging.getLogger("twin.feeds")
 _FEEDS: TypeAdapter[tuple[Feed, ...]] = TypeAdapter(tuple[Feed, ...])
 
 
@@ -127,6 +135,18 @@ def read_feeds(path: Path, catalog: Catalog) -> tuple[Feed, ...]:
     if faults:
         raise SetupError("; ".join(faults) + ".", where=str(path), remedy="See the README, Feeds.")
     return feeds
+
+
+def doors_of(home: Path | None, contracts: Catalog) -> Doors:
+    """The feeds of a state folder that may be pushed to; none, and a line in the log, where one of them is wrong."""
+    if home is None:
+        return {}
+    try:
+        feeds = read_feeds(home / FEEDS, contracts)
+        return {feed.id: (feed, secret_named(home, feed.token)) for feed in feeds if isinstance(feed, PushFeed)}
+    except SetupError as error:
+        _log.warning("nothing can be pushed: %s", error)
+        return {}
 
 
 def _faults(feeds: tuple[Feed, ...], others: set[str], catalog: Catalog) -> list[str]:

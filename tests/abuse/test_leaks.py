@@ -67,6 +67,7 @@ def recipe(canaries: Canaries, dataset: str) -> dict[str, list[str]]:
         "branch": ["main", "none"],
         "number": ["1"],
         "kind": ["district", "grid_cell", "community_grid", "none"],
+        "feed": ["none"],
         "code": ["370403", "x"],
         "theme": ["light", "dark"],
         "name": ["x.js", "../secret", "..%2f..%2fsecret"],
