@@ -203,13 +203,16 @@ def replay_quarantine(
     datum: Annotated[str | None, typer.Option(help="the datum of their coordinates, whatever was declared")] = None,
 ) -> None:
     """Read the quarantined records again from the raw bytes, with today's contracts and registers."""
+    from ingest.replaying import replay
+    from ingest.running import feeds_of
     from layers.inbox import quarantine_rows
 
     loader = _loader()
     with loader.database.writing() as connection:
         rows = quarantine_rows(connection, dataset, reason=reason, limit=1_000_000)
     chosen = [row for row in rows if contract is None or (row.contract_digest or "").startswith(contract)]
-    _report(f"{len(chosen):,} records", loader.replay(chosen, datum=datum))
+    feeds_known = feeds_of(loader.home, loader.catalog)
+    _report(f"{len(chosen):,} records", replay(loader, feeds_known, chosen, datum=datum))
 
 
 def _loader() -> "Loader":

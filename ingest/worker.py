@@ -32,7 +32,7 @@ from layers.places.fix import Site
 from layers.reasons import Reason
 from twin.city import City
 from twin.database import Database, refusals
-from twin.errors import Transient, TwinError
+from twin.errors import SourceError, Transient, TwinError
 from twin.keys import known_key
 from twin.sealing import unsealed_bytes
 
@@ -99,11 +99,18 @@ class Worker:
         return reading.messages
 
     def replay(self, feed: Feed, entry: int, numbers: frozenset[int]) -> None:
-        """Read messages of an arrival again, whatever became of them the first time."""
+        """Read messages of an arrival again, whatever became of them the first time.
+
+        Raises SourceError when their bytes are no longer kept.
+        """
         with self.database.writing() as connection:
             row = connection.execute(sa.select(inbox.inbox).where(inbox.inbox.c.id == entry)).one()
             arrival = Arrival(row.id, row.received_at, bytes(row.raw or b""), row.sealed)
             told = [one for one in self._opened(arrival) if one.number in numbers]
+            if len(told) < len(numbers):
+                raise SourceError(
+                    "its bytes are kept no longer.", where=f"arrival {entry}", remedy="Ask its sender for them again."
+                )
             self._registers.renew(connection)
             self._take(connection, feed, told, Reading())
 

@@ -29,6 +29,7 @@ __all__ = [
     "add_piece",
     "claim",
     "drop_pieces",
+    "empty",
     "finish",
     "keep",
     "lag",
@@ -205,6 +206,14 @@ def finish(connection: sa.Connection, source: str, arrivals: Sequence[Arrival], 
     added = {name: c[name] + getattr(reading, name) for name in _COUNTS}
     moved = {"done": arrivals[-1].id, "received_at": arrivals[-1].received_at, "read_at": sa.func.clock_timestamp()}
     connection.execute(sa.update(sources).where(c.source == source).values({**moved, **added}))
+
+
+def empty(connection: sa.Connection, source: str, before: dt.datetime) -> int:
+    """Forget the bytes of arrivals that were read and came before a moment. Returns how many these were."""
+    c = inbox.c
+    done = sa.select(sources.c.done).where(sources.c.source == source).scalar_subquery()
+    old = (c.source == source, c.messages.is_not(None), c.id <= done, c.received_at < before, c.size > 0)
+    return connection.execute(sa.update(inbox).where(*old).values(raw=b"", size=0)).rowcount
 
 
 def lag(connection: sa.Connection, source: str) -> int:

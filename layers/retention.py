@@ -5,15 +5,17 @@ was refused of them; and what arrived, whose keys are destroyed so that copies o
 """
 
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import sqlalchemy as sa
 
+from layers.arrivals import empty
 from layers.branching.registry import version_key
 from layers.catalog import Catalog
 from layers.contract import Contract, seconds
+from layers.feeds import Feed
 from layers.inbox import SEALS, inbox, quarantined
 from layers.indicators import refresh
 from layers.tables import branch_table, dataset_table, indicator_table, latest_table, published_table
@@ -25,7 +27,7 @@ from twin.database import Database
 from twin.keys import forget_keys
 from twin.view import MAIN
 
-__all__ = ["Expired", "due", "expire", "forget_devices"]
+__all__ = ["Expired", "due", "expire", "expire_feeds", "forget_devices"]
 
 Column = sa.ColumnElement[bool]
 
@@ -68,6 +70,26 @@ def expire(
             if gone is not None:
                 found.append(gone)
     forget_devices(home, moment)
+    return found
+
+
+def expire_feeds(
+    database: Database, catalog: Catalog, home: Path, feeds: Sequence[Feed], *, now: dt.datetime | None = None
+) -> dict[str, int]:
+    """Forget the raw messages of feeds that are kept for long enough, by feed how many arrivals these were.
+
+    They are kept as long as the feed says, and no longer than any of its datasets may be. What has not been read stays.
+    """
+    moment = now or dt.datetime.now(dt.UTC)
+    found: dict[str, int] = {}
+    for feed in feeds:
+        lasting = [feed.keep, *(catalog[dataset].retention for dataset in feed.datasets)]
+        cut_off = moment - dt.timedelta(seconds=min(seconds(one) for one in lasting if one is not None))
+        with database.writing() as connection:
+            number = empty(connection, feed.id, cut_off)
+        if number:
+            found[feed.id] = number
+        forget_keys(home, f"{SEALS}-feed_{feed.id}", cut_off.date())
     return found
 
 

@@ -32,7 +32,8 @@ def list_due() -> None:
 def run() -> None:
     """Delete what is kept for too long, prove that nothing is left, and put it on record."""
     from layers.catalog import catalog
-    from layers.retention import expire
+    from layers.feeds import FEEDS, read_feeds
+    from layers.retention import expire, expire_feeds
     from twin.access import on_this_machine
     from twin.city import city
     from twin.database import connect
@@ -42,4 +43,7 @@ def run() -> None:
     for one in found:
         number = sum(one.deleted.values())
         typer.echo(f"{one.dataset:<36} {number} rows before {one.cut_off:%Y-%m-%d}, {one.keys} keys destroyed; 0 left")
+    home = settings().home
+    for feed, number in expire_feeds(connect(), catalog(), home, read_feeds(home / FEEDS, catalog())).items():
+        typer.echo(f"{feed:<36} {number} arrivals of raw messages")
     typer.echo(f"{len(found)} datasets had something to go")

@@ -9,15 +9,19 @@ import pytest
 import sqlalchemy as sa
 
 from ingest.codecs import hj212, jt808
+from ingest.pipeline import Loader
+from ingest.replaying import replay
 from ingest.worker import Worker
 from layers import arrivals
 from layers.catalog import catalog
 from layers.dirty import refresh_dirty, waiting_for_refresh
 from layers.feeds import Feed, TcpFeed
 from layers.inbox import quarantine_rows
+from layers.retention import expire_feeds
 from layers.store import apply
 from tests.layers.park import CITY
 from twin.database import Database
+from twin.errors import InvalidRequest, SetupError, SourceError
 
 VEHICLES, AIR = "transport.vehicles", "environment.air_stations"
 FEED = TcpFeed(id="vehicles", transport="tcp", protocol="jt808", listen="127.0.0.1:1", datasets=(VEHICLES,))
@@ -197,3 +201,42 @@ def test_two_workers_never_read_one_feed_at_once(worker: Worker) -> None:
         assert arrivals.claim(connection, FEED.id) == 0
         assert worker.step(FEED) == 0, "another holds it"
     assert worker.step(FEED) == 1
+
+
+def test_messages_of_the_quarantine_are_read_again(worker: Worker) -> None:
+    """An unknown station is registered afterwards, and its message finds its place."""
+    receive(worker.database, MONITORS, hj212.encode(reading("88888880000001", 0)), b"##noise")
+    drain(worker, MONITORS)
+    loader = Loader(worker.database, worker.catalog, worker.city, worker.home)
+    with worker.database.writing() as connection:
+        waiting = quarantine_rows(connection, AIR)
+        connection.execute(sa.text(_SITE))
+    assert sorted(one.reason for one in waiting) == ["unknown-device", "unreadable-message"]
+    with pytest.raises(InvalidRequest, match="datum of their contract"):
+        replay(loader, [MONITORS], waiting, datum="gcj02")
+    with pytest.raises(SetupError, match="no feed 'air' any more"):
+        replay(loader, [], waiting)
+    outcome = replay(loader, [MONITORS], waiting)
+    assert (outcome.received, outcome.accepted, outcome.quarantined) == (2, 1, 1)
+    assert outcome.reasons == {"unreadable-message": 1}
+    assert ask(worker.database, "SELECT subject, place_method FROM environment.air_stations") == [
+        ("88888880000001", "device")
+    ]
+    with worker.database.writing() as connection:
+        assert [one.reason for one in quarantine_rows(connection, AIR)] == ["unreadable-message"]
+
+
+def test_raw_messages_are_kept_as_long_as_their_feed_says(worker: Worker) -> None:
+    """What was read and is old is forgotten; what nobody has read stays, however old."""
+    receive(worker.database, FEED, position("1", 0))
+    drain(worker, FEED)
+    receive(worker.database, FEED, position("1", 10))
+    later = dt.datetime.now(dt.UTC) + dt.timedelta(days=40)
+    feeds = [FEED.model_copy(update={"keep": "30 d"})]
+    assert expire_feeds(worker.database, worker.catalog, worker.home, feeds) == {}
+    assert expire_feeds(worker.database, worker.catalog, worker.home, feeds, now=later) == {FEED.id: 1}
+    assert ask(worker.database, "SELECT length(raw) > 0 FROM twin.inbox ORDER BY id") == [(False,), (True,)]
+    with pytest.raises(SourceError, match="kept no longer"):
+        worker.replay(FEED, ask(worker.database, "SELECT min(id) FROM twin.inbox")[0][0], frozenset({1}))
+    assert drain(worker, FEED) == 1
+    assert ask(worker.database, "SELECT count(*) FROM transport.vehicles") == [(2,)]
