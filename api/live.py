@@ -1,13 +1,16 @@
 """`/live`: what changes in datasets, as it changes (server-sent events).
 
 A listener first gets what there is (`snapshot`), then what changes (`delta`): features by their ids, new or in place of
-the ones before, and the ids of those gone. Every minute without a change it gets a `beat`. After a break, Last-Event-ID
-says how far it came, and it gets what changed since.
+the ones before, and the ids of those gone. Without a change it gets a `beat` now and then. After a break, Last-Event-ID
+says how far it came, and it gets what changed since. A stream ends after ten minutes and is asked for again: by then a
+token may have expired, and a grant may have been withdrawn.
 """
 
 import asyncio
 import datetime as dt
-from collections.abc import AsyncGenerator, Iterable
+import time
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from functools import lru_cache
 from typing import Annotated
 
 import orjson
@@ -19,7 +22,7 @@ from api.context import caller_of, context_of, readable, strict_parameters
 from api.liveboard import Listener
 from api.parameters import BboxParameter, parse_box, parse_crs
 from layers.contract import Contract
-from layers.live import Change
+from layers.live import Change, LiveFeature
 from twin.access import PUBLIC, Caller
 from twin.audit import Entry
 from twin.errors import InvalidRequest, NotFound
@@ -30,7 +33,7 @@ __all__ = ["router"]
 router = APIRouter(tags=["Live"], dependencies=[Depends(strict_parameters)])
 
 _MOST_DATASETS = 20
-_BEAT_S = 20.0
+_BEAT_S, _LONGEST_S = 20.0, 600.0
 _LONGEST_BREAK = dt.timedelta(minutes=10)
 _HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
@@ -57,7 +60,7 @@ async def read_live(
 
     async def events() -> AsyncGenerator[bytes]:
         async with context.live.listening(contracts, caller.audience, box, since) as listener:
-            reached = dict(since)
+            reached, ends_s = dict(since), time.monotonic() + _LONGEST_S
             while not listener.waiting.empty() or not (once or listener.is_slow):
                 try:
                     async with asyncio.timeout(_BEAT_S):
@@ -69,6 +72,8 @@ async def read_live(
                 text = _written(dataset, change, listener)
                 if text is not None:
                     yield b"id: %s\n%s" % (_mark(reached), text)
+                if time.monotonic() > ends_s:
+                    return
             yield b"event: %s\ndata: {}\n\n" % (b"end" if once else b"slow")
 
     return StreamingResponse(events(), media_type="text/event-stream", headers=_HEADERS)
@@ -87,14 +92,26 @@ def _chosen(names: str, known: Iterable[Contract]) -> list[Contract]:
 
 def _written(dataset: str, change: Change, listener: Listener) -> bytes | None:
     """The event for a listener; None when nothing of the change lies where it listens."""
+    if listener.box is None and not change.whole:
+        return _written_for_all(dataset, change)
     here = [feature for feature in change.features if listener.wants(feature)]
     # What moved out of the area is gone for who listens there.
     away = [feature.key for feature in change.features if not listener.wants(feature)] if not change.whole else []
     removed = [*change.removed, *away]
     if not here and not removed and not change.whole:
         return None
+    return _event(dataset, change, here, removed)
+
+
+@lru_cache(64)
+def _written_for_all(dataset: str, change: Change) -> bytes:
+    """The event for everyone who listens to the whole city: written once."""
+    return _event(dataset, change, change.features, change.removed)
+
+
+def _event(dataset: str, change: Change, here: Sequence[LiveFeature], removed: Sequence[str]) -> bytes:
     kind = b"snapshot" if change.whole else b"delta"
-    said = orjson.dumps({"collection": dataset, "moment": change.moment, "removed": removed})
+    said = orjson.dumps({"collection": dataset, "moment": change.moment, "removed": list(removed)})
     features = ",".join(feature.text for feature in here).encode()
     return b'event: %s\ndata: %s,"features":[%s]}\n\n' % (kind, said[:-1], features)
 

@@ -117,12 +117,15 @@ class LiveBoard:
         try:
             for contract in contracts:
                 channel = self._channel(contract, audience)
-                channel.listeners.add(listener)
                 joined.append(channel)
-                # It joined before it reads, so nothing comes between: what it hears twice is the same.
                 first = await self._read(channel, since.get(contract.id))
                 if first is not None:
                     listener.hear(contract.id, first)
+                channel.listeners.add(listener)
+                # What came between reading and joining; it may be heard twice, and is the same then.
+                between = await self._read(channel, first.moment if first is not None else since.get(contract.id))
+                if between is not None:
+                    listener.hear(contract.id, between)
             yield listener
         finally:
             self._listeners -= 1
@@ -157,6 +160,11 @@ class LiveBoard:
                     await asyncio.sleep(_RETRY_S)
                     channel.changed.set()
                     continue
+                except Exception:  # noqa: BLE001  (whatever it is, nobody waits for what never comes)
+                    _log.exception("%s can no longer be followed", channel.contract.id)
+                    for listener in channel.listeners:
+                        listener.is_slow = True  # it is hung up on, and may begin again
+                    return
                 if change is not None:
                     channel.at = change.moment
                     if change.features or change.removed:

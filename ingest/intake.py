@@ -49,15 +49,13 @@ class Intake:
     feed: Feed
     home: Path
     seal: bool = False
-    received: int = 0
     _waiting: list[_Waiting] = field(default_factory=list[_Waiting])
     _bytes: int = 0
 
     def __post_init__(self) -> None:
         self._redact = PROTOCOLS[self.feed.protocol].redact
         self._arrived = asyncio.Event()
-        self._roomy = asyncio.Event()
-        self._roomy.set()
+        self._is_full = False
         self._idle = asyncio.Event()
         self._idle.set()
         self._pausing: list[Pause] = []
@@ -65,7 +63,7 @@ class Intake:
     @property
     def is_full(self) -> bool:
         """Whether what sends should wait."""
-        return not self._roomy.is_set()
+        return self._is_full
 
     def on_pause(self, tell: Pause) -> None:
         """Have `tell` called when the intake is full, and when it has room again."""
@@ -78,20 +76,8 @@ class Intake:
         self._bytes += sum(map(len, messages))
         self._idle.clear()
         self._arrived.set()
-        if self._bytes > _FULL_BYTES and self._roomy.is_set():
-            self._roomy.clear()
+        if self._bytes > _FULL_BYTES and not self._is_full:
             self._tell(full=True)
-
-    async def keep(self, messages: list[bytes]) -> None:
-        """Take messages in and wait until they are on disk."""
-        done = asyncio.Event()
-
-        def kept(_: Sequence[bytes]) -> None:
-            done.set()
-
-        await self._roomy.wait()
-        self.put(messages, kept)
-        await done.wait()
 
     async def run(self) -> None:
         """Keep what arrives, until cancelled; what was put before that is kept first."""
@@ -133,18 +119,17 @@ class Intake:
     def _release(self, batch: list[_Waiting], messages: list[bytes]) -> None:
         del self._waiting[: len(batch)]
         self._bytes -= sum(map(len, messages))
-        self.received += len(messages)
         if not self._waiting:
             self._arrived.clear()
             self._idle.set()
-        if self._bytes < _ROOMY_BYTES and not self._roomy.is_set():
-            self._roomy.set()
+        if self._bytes < _ROOMY_BYTES and self._is_full:
             self._tell(full=False)
         for waiting in batch:
             if waiting.kept is not None:
                 waiting.kept(waiting.messages)
 
     def _tell(self, *, full: bool) -> None:
+        self._is_full = full
         for tell in self._pausing:
             tell(full=full)
 

@@ -53,16 +53,18 @@ async def receive_feeds(
 ) -> None:
     """Receive until cancelled; what has arrived by then is kept before this returns.
 
-    Raises SetupError where a feed cannot be listened at.
+    Raises SetupError where a feed cannot be listened at, and whatever an intake cannot go on after.
     """
     async with contextlib.AsyncExitStack() as stack:
         intakes: list[Intake] = []
+        keeping: list[asyncio.Task[None]] = []
         for feed in feeds:
             seal = any(contracts[dataset].names_somebody for dataset in feed.datasets)
             intake = Intake(database, feed, home, seal)
             running = asyncio.create_task(intake.run())
             stack.callback(running.cancel)
             intakes.append(intake)
+            keeping.append(running)
         servers: list[asyncio.Server] = []
         sessions: list[MqttSession] = []
         for feed, intake in zip(feeds, intakes, strict=True):
@@ -74,7 +76,8 @@ async def receive_feeds(
         if ready is not None:
             ready()
         try:
-            await asyncio.Event().wait()
+            # They never end by themselves: without one of them devices would wait for answers for ever.
+            await asyncio.gather(*map(asyncio.shield, keeping)) if keeping else await asyncio.Event().wait()
         finally:
             for server in servers:
                 server.close()
@@ -97,7 +100,7 @@ def work(worker: Worker, feeds: Sequence[Feed], stop: threading.Event) -> None:
                 if not has_room(worker.home):
                     stop.wait(_LONGEST_PAUSE_S)
                     continue
-                busy = sum(worker.step(feed) for feed in feeds)
+                busy = sum(_stepped(worker, feed) for feed in feeds)
                 if time.monotonic() - refreshed_s > _REFRESH_EVERY_S:
                     _refresh(worker)
                     refreshed_s = time.monotonic()
@@ -108,7 +111,19 @@ def work(worker: Worker, feeds: Sequence[Feed], stop: threading.Event) -> None:
                 _log.warning("%s", error)
                 stop.wait(pause_s)
                 pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
-        _refresh(worker)
+        with contextlib.suppress(Transient):  # what waits is worked off by the next one
+            _refresh(worker)
+
+
+def _stepped(worker: Worker, feed: Feed) -> int:
+    """One step of a feed; what goes wrong with one holds up no other."""
+    try:
+        return worker.step(feed)
+    except Transient:
+        raise
+    except Exception:  # noqa: BLE001  (the other feeds go on)
+        _log.exception("%s: a step failed and will be tried again", feed.id)
+        return 0
 
 
 def _refresh(worker: Worker) -> None:

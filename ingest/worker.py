@@ -93,7 +93,7 @@ class Worker:
                 return 0
             self._registers.renew(connection)
             reading = Reading()
-            self._take(connection, feed, [told for arrival in found for told in self._opened(arrival)], reading)
+            self._take(connection, feed, self._told(connection, feed, found, reading), reading)
             self._give_up(connection, feed, found[-1], reading)
             arrivals.finish(connection, feed.id, found, reading)
         return reading.messages
@@ -113,6 +113,18 @@ class Worker:
                 )
             self._registers.renew(connection)
             self._take(connection, feed, told, Reading())
+
+    def _told(self, connection: sa.Connection, feed: Feed, found: Sequence[Arrival], reading: Reading) -> list[_Told]:
+        """The messages of arrivals. An arrival that cannot be opened is set aside as a whole."""
+        told: list[_Told] = []
+        for arrival in found:
+            try:
+                told += self._opened(arrival)
+            except (SourceError, ValueError) as error:
+                self._quarantine(connection, feed, [(_Told(arrival, 0, b""), Reason.FAILED, _in_words(error))])
+                reading.messages += 1
+                reading.broken += 1
+        return told
 
     def _opened(self, arrival: Arrival) -> list[_Told]:
         """The messages of an arrival; none where its key was destroyed, since it is kept no longer."""

@@ -35,7 +35,7 @@ class LiveFeature:
     box: tuple[float, float, float, float] | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Change:
     """What changed until `moment`; `whole` says that these are all features, not only those that changed."""
 

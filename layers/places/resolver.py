@@ -65,8 +65,8 @@ def place(frame: pl.DataFrame, contract: Contract, site: Site) -> Placed:
         if not len(waiting):
             break
         part = frame if len(waiting) == n else frame[waiting]
-        if isinstance(rung, witnesses.Position):
-            others = [other for other in contract.place.rungs if isinstance(other, witnesses.Reference)]
+        others = [other for other in contract.place.rungs if isinstance(other, witnesses.Reference)]
+        if isinstance(rung, witnesses.Position) and (others or rung.datum == "detect"):
             known = witnesses.listen(_asked(part, others, contract, site))
             ask = partial(_ask_position, part, contract)
             fix = witnesses.examined(part, rung, site, known, ask)

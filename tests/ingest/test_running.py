@@ -20,18 +20,13 @@ from ingest.running import receive_feeds
 from layers.arrivals import unpack
 from layers.catalog import catalog
 from layers.feeds import FEEDS, TcpFeed, read_feeds
+from tests.ingest.broker import free_port
 from tests.ingest.test_worker import VEHICLES, ask, position, reading
 from twin.database import Database
 from twin.errors import SetupError
 
 ROOT = Path(__file__).parents[2]
 TWIN = [sys.executable, "-c", "from twin.cli import main; main()"]
-
-
-def free_port() -> int:
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def feed(protocol: str, port: int, dataset: str) -> TcpFeed:

@@ -240,3 +240,15 @@ def test_raw_messages_are_kept_as_long_as_their_feed_says(worker: Worker) -> Non
         worker.replay(FEED, ask(worker.database, "SELECT min(id) FROM twin.inbox")[0][0], frozenset({1}))
     assert drain(worker, FEED) == 1
     assert ask(worker.database, "SELECT count(*) FROM transport.vehicles") == [(2,)]
+
+
+def test_an_arrival_that_cannot_be_opened_holds_up_no_other(worker: Worker) -> None:
+    receive(worker.database, FEED, position("1", 0))
+    receive(worker.database, FEED, position("2", 0))
+    with worker.database.writing() as connection:
+        connection.execute(sa.text("UPDATE twin.inbox SET raw = 'spoilt' WHERE id = (SELECT min(id) FROM twin.inbox)"))
+    assert drain(worker, FEED) == 2
+    assert ask(worker.database, "SELECT subject FROM transport.vehicles") == [("2",)]
+    with worker.database.writing() as connection:
+        (refused,) = quarantine_rows(connection, VEHICLES)
+    assert refused.reason == "failed"
