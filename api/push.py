@@ -14,8 +14,8 @@ from api.answers import json_response
 from api.context import context_of
 from api.problems import Unidentified
 from layers.arrivals import keep
-from twin.disk import has_room
-from twin.errors import DatabaseUnavailable, InvalidRequest
+from twin.disk import need_room
+from twin.errors import InvalidRequest, SetupError
 
 __all__ = ["router"]
 
@@ -40,8 +40,9 @@ async def receive(request: Request, feed: str) -> Response:
     if not message:
         raise InvalidRequest("there is nothing in the request.", where="body", remedy="Send one message.")
     home = context.home
-    if home is None or not has_room(home):
-        raise DatabaseUnavailable("the disk is nearly full.", remedy="Try again later.")
+    if home is None:
+        raise SetupError("there is no state folder to keep what is pushed.", remedy="Set TWIN_HOME.")
+    need_room(home)
     seal = any(context.catalog[dataset].names_somebody for dataset in door[0].datasets)
     await asyncio.to_thread(keep, context.database, home, feed, [message], seal=seal)
     return json_response({"received": 1}, status=HTTPStatus.ACCEPTED, headers=_HEADERS)

@@ -6,9 +6,10 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["bundled"]
+__all__ = ["PARTS", "bundled"]
 
-_PARTS = {".shp", ".shx", ".dbf", ".prj", ".cpg"}
+PARTS = {".shp", ".shx", ".dbf", ".prj", ".cpg"}
+"""Endings of the files that a shapefile is made of."""
 
 
 @contextmanager
@@ -24,6 +25,6 @@ def bundled(path: Path) -> Generator[Path]:
         target = Path(folder) / f"{path.stem}.shp.zip"
         with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
             for part in sorted(path.parent.glob(f"{path.stem}.*")):
-                if part.suffix.lower() in _PARTS:
+                if part.suffix.lower() in PARTS:
                     archive.writestr(zipfile.ZipInfo(part.name), part.read_bytes())
         yield target

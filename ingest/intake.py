@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from ingest.protocols import PROTOCOLS
-from layers.arrivals import keep
+from layers.arrivals import contact, keep
 from layers.feeds import Feed
 from twin.database import Database
-from twin.disk import has_room
+from twin.disk import need_room
 from twin.errors import Transient
 
 __all__ = ["Intake"]
@@ -87,8 +87,6 @@ class Intake:
             batch = self._next()
             messages = [message for waiting in batch for message in waiting.messages]
             try:
-                if not has_room(self.home):
-                    raise _NoRoom("the disk is nearly full.")
                 await asyncio.to_thread(self._commit, messages)
             except Transient as error:
                 _log.warning("%s: %s", self.feed.id, error)
@@ -113,8 +111,22 @@ class Intake:
             end += 1
         return self._waiting[:end]
 
-    def _commit(self, messages: list[bytes]) -> None:
-        keep(self.database, self.home, self.feed.id, messages, seal=self.seal)
+    def keep(self, messages: Sequence[bytes], position: str) -> None:
+        """Keep what a source answered, and where to go on asking, at once. Blocks; raises Transient errors."""
+        self._commit([self._redact(message) for message in messages], position)
+
+    async def contact(self, fault: str | None) -> None:
+        """Note that the source was reached, or why nothing can be received of it."""
+        if fault is not None:
+            _log.warning("%s: %s", self.feed.id, fault)
+        try:
+            await asyncio.to_thread(contact, self.database, self.feed.id, fault)
+        except Transient as error:
+            _log.warning("%s: %s", self.feed.id, error)
+
+    def _commit(self, messages: Sequence[bytes], position: str | None = None) -> None:
+        need_room(self.home)
+        keep(self.database, self.home, self.feed.id, messages, seal=self.seal, position=position)
 
     def _release(self, batch: list[_Waiting], messages: list[bytes]) -> None:
         del self._waiting[: len(batch)]
@@ -132,7 +144,3 @@ class Intake:
         self._is_full = full
         for tell in self._pausing:
             tell(full=full)
-
-
-class _NoRoom(Transient):
-    """There is too little room on the disk to take anything in."""

@@ -20,17 +20,35 @@ import psycopg
 from psycopg import sql
 
 from ingest.intake import Intake
+from ingest.pipeline import Loader
+from ingest.sources import Source
+from ingest.sources.asking import Asker
+from ingest.sources.folder import FolderReader
 from ingest.sources.mqtt import MqttSession
-from ingest.sources.tcp import serve_tcp
+from ingest.sources.sip import SipServer
+from ingest.sources.sql import SqlReader
+from ingest.sources.tcp import TcpServer
+from ingest.sources.web import WebReader
 from ingest.worker import Worker
-from layers.arrivals import ARRIVALS_CHANNEL
+from layers.arrivals import ARRIVALS_CHANNEL, contact
 from layers.catalog import Catalog, catalog
 from layers.dirty import refresh_dirty, waiting_for_refresh
-from layers.feeds import FEEDS, Feed, MqttFeed, TcpFeed, read_feeds
+from layers.feeds import (
+    FEEDS,
+    Feed,
+    FolderFeed,
+    HttpFeed,
+    MqttFeed,
+    PushFeed,
+    SipFeed,
+    SqlFeed,
+    TcpFeed,
+    read_feeds,
+)
 from twin.city import city
 from twin.database import Database, connect
 from twin.disk import has_room
-from twin.errors import Transient, TwinError
+from twin.errors import SetupError, Transient, TwinError
 from twin.settings import settings
 
 __all__ = ["feeds_of", "receive_feeds", "run", "work"]
@@ -40,6 +58,7 @@ _IDLE_S = 1.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 5.0
 _DRAIN_S = 10.0
 _RESTART_S = 1.0
+_START_AGAIN_S = 10.0
 _log = logging.getLogger("twin.ingest")
 
 
@@ -53,39 +72,67 @@ async def receive_feeds(
 ) -> None:
     """Receive until cancelled; what has arrived by then is kept before this returns.
 
-    Raises SetupError where a feed cannot be listened at, and whatever an intake cannot go on after.
+    A feed that cannot be received is tried again, and holds up no other. Raises, in a group, whatever an intake cannot
+    go on after.
     """
-    async with contextlib.AsyncExitStack() as stack:
-        intakes: list[Intake] = []
-        keeping: list[asyncio.Task[None]] = []
+    async with asyncio.TaskGroup() as group:
+        tried: list[asyncio.Event] = []
         for feed in feeds:
+            if isinstance(feed, PushFeed | FolderFeed):
+                continue
             seal = any(contracts[dataset].names_somebody for dataset in feed.datasets)
-            intake = Intake(database, feed, home, seal)
-            running = asyncio.create_task(intake.run())
-            stack.callback(running.cancel)
-            intakes.append(intake)
-            keeping.append(running)
-        servers: list[asyncio.Server] = []
-        sessions: list[MqttSession] = []
-        for feed, intake in zip(feeds, intakes, strict=True):
-            if isinstance(feed, TcpFeed):
-                servers.append(await serve_tcp(feed, intake))
-            elif isinstance(feed, MqttFeed):
-                sessions.append(MqttSession(feed, intake, home))
-                sessions[-1].start()
+            tried.append(asyncio.Event())
+            group.create_task(_receive_feed(feed, Intake(database, feed, home, seal), tried[-1]))
+        for one in tried:
+            await one.wait()
         if ready is not None:
             ready()
+        await asyncio.Event().wait()
+
+
+async def _receive_feed(feed: Feed, intake: Intake, tried: asyncio.Event) -> None:
+    """Receive one feed until cancelled. `tried` is set when it was started, or has failed to for the first time."""
+    keeping = asyncio.create_task(intake.run())
+    try:
+        while True:
+            try:
+                source = _source(feed, intake)
+                await source.start()
+                break
+            except SetupError as error:
+                await intake.contact(str(error))
+                tried.set()
+                await asyncio.sleep(_START_AGAIN_S)
+        await intake.contact(None)
+        tried.set()
         try:
-            # They never end by themselves: without one of them devices would wait for answers for ever.
-            await asyncio.gather(*map(asyncio.shield, keeping)) if keeping else await asyncio.Event().wait()
+            # It never ends by itself: without it devices would wait for answers for ever.
+            await asyncio.shield(keeping)
         finally:
-            for server in servers:
-                server.close()
+            source.close()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_DRAIN_S):
-                    await asyncio.gather(*(intake.drain() for intake in intakes))
-            for session in sessions:
-                session.stop()
+                    await intake.drain()
+            source.stop()
+    finally:
+        keeping.cancel()
+
+
+def _source(feed: Feed, intake: Intake) -> Source:
+    """The transport of a feed. Raises SetupError where it lacks a secret."""
+    match feed:
+        case TcpFeed():
+            return TcpServer(feed, intake)
+        case SipFeed():
+            return SipServer(feed, intake)
+        case MqttFeed():
+            return MqttSession(feed, intake)
+        case HttpFeed():
+            return Asker(feed, intake, WebReader(feed, intake.home).ask)
+        case SqlFeed():
+            return Asker(feed, intake, SqlReader(feed, intake.home).ask)
+        case PushFeed() | FolderFeed():
+            raise TypeError(f"what comes over {feed.transport} is not received here")
 
 
 def work(worker: Worker, feeds: Sequence[Feed], stop: threading.Event) -> None:
@@ -169,6 +216,8 @@ def run(workers: int, say: Callable[[str], None]) -> None:
     context = multiprocessing.get_context("spawn")
     stopping = _told_to_stop()
     jobs: list[tuple[Callable[..., None], tuple[int, ...]]] = [(_receive, ())]
+    if any(isinstance(feed, FolderFeed) for feed in feeds):
+        jobs.append((_load, ()))
     jobs += [(_work, (number, workers)) for number in range(workers)]
     running = [_started(context, job, arguments) for job, arguments in jobs]
     say(f"receiving {len(feeds)} feeds ({', '.join(feed.id for feed in feeds)}), {workers} workers read them")
@@ -222,7 +271,41 @@ def _receive() -> None:
         raise SystemExit(2) from error
 
 
+def _load() -> None:
+    """Load the files of watched folders. A process of its own, since a large file takes long."""
+    stop, home = _told_to_stop(), settings().home
+    reader = FolderReader(Loader(connect(), catalog(), city(), home))
+    folders = [feed for feed in feeds_of(home, catalog()) if isinstance(feed, FolderFeed)]
+    load_folders(reader, folders, stop)
+
+
+def load_folders(reader: FolderReader, feeds: Sequence[FolderFeed], stop: threading.Event) -> None:
+    """Load what is put into folders until `stop` is set."""
+    told: dict[str, str | None] = {}
+    while not stop.is_set():
+        busy = 0
+        for feed in feeds:
+            fault = None
+            try:
+                busy += reader.step(feed)
+            except (Transient, OSError) as error:
+                fault = f"{error}"
+            if told.get(feed.id, "") != fault:
+                told[feed.id] = fault
+                _tell(reader.loader.database, feed, fault)
+        if not busy:
+            stop.wait(_IDLE_S)
+
+
+def _tell(database: Database, feed: Feed, fault: str | None) -> None:
+    if fault is not None:
+        _log.warning("%s: %s", feed.id, fault)
+    with contextlib.suppress(Transient):
+        contact(database, feed.id, fault)
+
+
 def _work(number: int, workers: int) -> None:
     stop, home = _told_to_stop(), settings().home
-    mine = [feed for feed in feeds_of(home, catalog()) if zlib.crc32(feed.id.encode()) % workers == number]
+    read = [feed for feed in feeds_of(home, catalog()) if not isinstance(feed, FolderFeed)]
+    mine = [feed for feed in read if zlib.crc32(feed.id.encode()) % workers == number]
     work(Worker(connect(), catalog(), city(), home), mine, stop)

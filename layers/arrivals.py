@@ -28,6 +28,7 @@ __all__ = [
     "Reading",
     "add_piece",
     "claim",
+    "contact",
     "drop_pieces",
     "empty",
     "finish",
@@ -36,6 +37,7 @@ __all__ = [
     "pack",
     "pieces",
     "pieces_of",
+    "position_of",
     "receive",
     "sources",
     "unpack",
@@ -59,8 +61,12 @@ sources = sa.Table(
     *(sa.Column(name, sa.BigInteger(), nullable=False, server_default="0") for name in _COUNTS),
     sa.Column("received_at", _MOMENT),
     sa.Column("read_at", _MOMENT),
+    sa.Column("position", sa.Text()),
+    sa.Column("contact_at", _MOMENT),
+    sa.Column("fault", sa.Text()),
+    sa.Column("fault_at", _MOMENT),
 )
-"""One row a source: its last arrival that was read, and what its messages were."""
+"""One row a source: its last arrival that was read, what its messages were, and how contact with it stands."""
 
 pieces = sa.Table(
     "pieces",
@@ -158,17 +164,43 @@ def receive(connection: sa.Connection, source: str, raw: bytes, messages: int, *
     return int(entry)
 
 
-def keep(database: Database, home: Path, source: str, messages: Sequence[bytes], *, seal: bool) -> None:
+def keep(
+    database: Database, home: Path, source: str, messages: Sequence[bytes], *, seal: bool, position: str | None = None
+) -> None:
     """Keep messages of a source, on disk when this returns. `seal`: with a key of the day, since they name somebody.
 
-    Raises DatabaseUnavailable as `Database.writing` does: then nothing was kept.
+    `position`: where to go on when a source is asked again; it stands with the messages or not at all. Raises
+    DatabaseUnavailable as `Database.writing` does: then nothing was kept.
     """
     raw, key = pack(messages), None
     if seal:
         key = f"{SEALS}-feed_{source}-{dt.datetime.now(dt.UTC):%Y%m%d}"
         raw = sealed_bytes(raw, sealed_key(home, key))
     with database.writing() as connection:
-        receive(connection, source, raw, len(messages), sealed=key)
+        if messages:
+            receive(connection, source, raw, len(messages), sealed=key)
+        if position is not None:
+            _note(connection, source, position=position)
+
+
+def position_of(connection: sa.Connection, source: str) -> str | None:
+    """Where to go on when a source is asked again; None: at its beginning."""
+    return connection.scalar(sa.select(sources.c.position).where(sources.c.source == source))
+
+
+def contact(database: Database, source: str, fault: str | None) -> None:
+    """Note that a source was reached, or why nothing can be received of it."""
+    now = sa.func.clock_timestamp()
+    with database.writing() as connection:
+        if fault is None:
+            _note(connection, source, contact_at=now, fault=None, fault_at=None)
+        else:
+            _note(connection, source, fault=fault, fault_at=now)
+
+
+def _note(connection: sa.Connection, source: str, **values: object) -> None:
+    said = pg.insert(sources).values(source=source, **values)
+    connection.execute(said.on_conflict_do_update(index_elements=["source"], set_=values))
 
 
 def claim(connection: sa.Connection, source: str) -> int | None:

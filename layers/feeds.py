@@ -11,6 +11,8 @@ What the messages of a protocol mean stands in the contracts of the datasets; wh
 are named here and kept in files of their own below `<home>/secrets`, or in the environment (`TWIN_SECRET_<NAME>`).
 """
 
+import datetime as dt
+import ipaddress
 import logging
 import os
 import re
@@ -18,6 +20,7 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, NamedTuple
+from urllib.parse import urlsplit
 
 from pydantic import Field, TypeAdapter, ValidationError, field_validator
 
@@ -30,8 +33,12 @@ __all__ = [
     "FEEDS",
     "Doors",
     "Feed",
+    "FolderFeed",
+    "HttpFeed",
     "MqttFeed",
     "PushFeed",
+    "SipFeed",
+    "SqlFeed",
     "TcpFeed",
     "doors_of",
     "read_feeds",
@@ -44,7 +51,11 @@ FEEDS = "sources.toml"
 FeedId = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,40}$")]
 Address = Annotated[str, Field(pattern=r"^[0-9a-zA-Z.:\[\]-]+:\d{1,5}$")]
 SecretName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,40}$")]
-_STREAM_PROTOCOLS = ("hj212", "jt808", "gb32960")
+ProtocolName = Literal[
+    "hj212", "jt808", "gb32960", "gb28181", "cap", "ngsi_ld", "sensorthings", "gtfs_rt", "json", "csv", "file"
+]
+_STREAMS: tuple[ProtocolName, ...] = ("hj212", "jt808", "gb32960")
+_DOCUMENTS: tuple[ProtocolName, ...] = ("cap", "ngsi_ld", "sensorthings", "gtfs_rt", "json", "csv")
 
 
 class Traits(NamedTuple):
@@ -59,37 +70,63 @@ class Traits(NamedTuple):
 
 
 class _Feed(Part):
-    """What every feed has. `keep`: how long its raw messages stay in the inbox."""
+    """What every feed has. `keep`: how long its raw messages stay in the inbox.
+
+    `late_after`: when it is late that says nothing; unset: as its datasets say.
+    """
+
+    protocols: ClassVar[tuple[ProtocolName, ...]]
+    traits: ClassVar[Traits]
 
     id: FeedId
-    protocol: Literal[
-        "hj212", "jt808", "gb32960", "gb28181", "cap", "ngsi_ld", "sensorthings", "gtfs_rt", "json", "csv"
-    ]
+    protocol: ProtocolName
     datasets: tuple[DatasetId, ...] = Field(min_length=1)
     keep: Duration = "30 d"
+    late_after: Duration | None = None
     synthetic: bool = False
+
+    @field_validator("protocol")
+    @classmethod
+    def _fits_transport(cls, value: str) -> str:
+        if value not in cls.protocols:
+            raise ValueError(f"this way come {', '.join(cls.protocols)}")
+        return value
 
 
 class TcpFeed(_Feed):
     """Devices that connect and send; each is answered as its protocol says once its message is kept."""
 
-    traits: ClassVar = Traits(replayable=True, ordered=True, acknowledges="a message")
+    traits = Traits(replayable=True, ordered=True, acknowledges="a message")
+    protocols = _STREAMS
 
     transport: Literal["tcp"]
     listen: Address
 
-    @field_validator("protocol")
-    @classmethod
-    def _of_streams(cls, value: str) -> str:
-        if value not in _STREAM_PROTOCOLS:
-            raise ValueError(f"over tcp come {', '.join(_STREAM_PROTOCOLS)}")
-        return value
+
+class SipFeed(_Feed):
+    """Video networks that register here over UDP or TCP, and prove themselves by the password of that name.
+
+    `server`: our own code, 20 digits, the first ten of which are the realm. Catalogues are asked for every
+    `catalogue_every`; positions of moving devices every `positions_every`, where that is set.
+    """
+
+    traits = Traits(replayable=True, ordered=False, acknowledges="a message")
+    protocols = ("gb28181",)
+
+    transport: Literal["sip"]
+    protocol: ProtocolName = "gb28181"
+    listen: Address
+    server: Annotated[str, Field(pattern=r"^\d{20}$")]
+    password: SecretName
+    catalogue_every: Duration = "1 h"
+    positions_every: Duration | None = None
 
 
 class MqttFeed(_Feed):
     """Topics of a broker, quality of service 1. `topics`: a filter to the dataset its messages are for."""
 
-    traits: ClassVar = Traits(replayable=True, ordered=True, acknowledges="a message")
+    traits = Traits(replayable=True, ordered=True, acknowledges="a message")
+    protocols = _DOCUMENTS
 
     transport: Literal["mqtt"]
     broker: Address
@@ -102,13 +139,92 @@ class MqttFeed(_Feed):
 class PushFeed(_Feed):
     """What others send to `/push/<id>` with the token of that name."""
 
-    traits: ClassVar = Traits(replayable=True, ordered=False, acknowledges="a request")
+    traits = Traits(replayable=True, ordered=False, acknowledges="a request")
+    protocols = _DOCUMENTS
 
     transport: Literal["push"]
     token: SecretName
 
 
-Feed = Annotated[TcpFeed | MqttFeed | PushFeed, Field(discriminator="transport")]
+class HttpFeed(_Feed):
+    """An address that is asked `every` so often; `token` names the secret that it wants as a bearer token.
+
+    `{since}` in the address is the moment of the last asking, for those that can say what is new since then.
+    Only its own host is asked, and those of `hosts`, whatever redirects and further pages name. Addresses that are not
+    of the public internet are asked only where `networks` (`10.20.0.0/16`) holds them.
+    """
+
+    traits = Traits(replayable=True, ordered=True, acknowledges="an answer")
+    protocols = _DOCUMENTS
+
+    transport: Literal["http"]
+    url: Annotated[str, Field(pattern=r"^https?://[^\s@/]+(/\S*)?$")]
+    every: Duration
+    hosts: tuple[str, ...] = ()
+    networks: tuple[str, ...] = ()
+    token: SecretName | None = None
+
+    @field_validator("networks")
+    @classmethod
+    def _are_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for one in value:
+            ipaddress.ip_network(one)
+        return value
+
+    @property
+    def asked_hosts(self) -> frozenset[str]:
+        """The hosts that may be asked, in small letters."""
+        return frozenset(host.lower() for host in (urlsplit(self.url).hostname or "", *self.hosts))
+
+
+class SqlFeed(_Feed):
+    """A table or view of another database, read `every` so often from where the last reading ended.
+
+    `database` names the secret with its address (SQLAlchemy's). `watermark` is a column that grows with every change,
+    `start` its value to begin at. What commits there late is still found within `overlap` (of moments only).
+    """
+
+    traits = Traits(replayable=True, ordered=True, acknowledges="a reading")
+    protocols = ("json",)
+
+    transport: Literal["sql"]
+    protocol: ProtocolName = "json"
+    database: SecretName
+    table: Annotated[str, Field(pattern=r"^[^\s.;]+(\.[^\s.;]+)?$")]
+    columns: tuple[str, ...] = Field(min_length=1)
+    watermark: str
+    start: dt.datetime | dt.date | int | float | str
+    every: Duration
+    overlap: Duration = "1 min"
+
+
+class FolderFeed(_Feed):
+    """A folder in which somebody puts files for a dataset; each is loaded once it stands still.
+
+    Then it is moved to `loaded` in the folder, or to `refused` with the reason beside it. `datum` and `encoding` are
+    what a person would say with each file.
+    """
+
+    traits = Traits(replayable=True, ordered=True, acknowledges="a file")
+    protocols = ("file",)
+
+    transport: Literal["folder"]
+    protocol: ProtocolName = "file"
+    folder: str
+    datum: str | None = None
+    encoding: str | None = None
+
+    @field_validator("datasets")
+    @classmethod
+    def _one(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if len(value) != 1:
+            raise ValueError("the files of a folder are of one dataset")
+        return value
+
+
+Feed = Annotated[
+    TcpFeed | SipFeed | MqttFeed | PushFeed | HttpFeed | SqlFeed | FolderFeed, Field(discriminator="transport")
+]
 Doors = Mapping[str, tuple[PushFeed, str]]
 """The feeds that may be pushed to, by id, each with its secret."""
 
@@ -168,7 +284,7 @@ def _faults(feeds: tuple[Feed, ...], others: set[str], catalog: Catalog) -> list
             if dataset not in catalog.contracts:
                 faults.append(f"{feed.id}: there is no dataset {dataset!r}")
             elif not any(one.protocol == feed.protocol for one in catalog[dataset].source) and (
-                len(feed.datasets) > 1 or feed.protocol not in {"json", "csv"}
+                len(feed.datasets) > 1 or feed.protocol not in {"json", "csv", "file"}
             ):
                 faults.append(f"{feed.id}: the contract of {dataset} has no [source] for {feed.protocol}")
     return faults

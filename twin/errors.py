@@ -18,6 +18,8 @@ Every error says what happened, where, and what to do. Two markers say whether t
     │   └── SetupError           the machine lacks something this needs
     └── Transient                the same input may pass later
         ├── DatabaseUnavailable  PostgreSQL does not answer
+        ├── SourceUnavailable    what is asked for data does not answer
+        ├── DiskFull             there is too little room on the disk to take anything in
         └── AuditUnavailable     what is done cannot be put on record, so it is not done
 
 The layers below the API know nothing of HTTP: `api/problems.py` maps this tree to status codes.
@@ -30,6 +32,7 @@ __all__ = [
     "DatabaseUnavailable",
     "DatumError",
     "DestructiveChange",
+    "DiskFull",
     "FrameError",
     "GeometryError",
     "InvalidRequest",
@@ -38,6 +41,7 @@ __all__ = [
     "NotFound",
     "SetupError",
     "SourceError",
+    "SourceUnavailable",
     "Terminal",
     "Transient",
     "TwinError",
@@ -156,6 +160,18 @@ class DatabaseUnavailable(Transient):
     """PostgreSQL does not answer, or dropped the connection."""
 
     code = "database-unavailable"
+
+
+class SourceUnavailable(Transient):
+    """Another system that is asked for its data does not answer, or not now."""
+
+    code = "source-unavailable"
+
+
+class DiskFull(Transient):
+    """There is too little room on the disk: nothing more is taken in until there is."""
+
+    code = "disk-full"
 
 
 class AuditUnavailable(Transient):

@@ -134,11 +134,12 @@ def request(
     number: int,
     body: bytes = b"",
     more: tuple[str, ...] = (),
+    transport: str = "UDP",
 ) -> bytes:
     """A request to the device `to` from `sender`, which is reached at `host` (address and port)."""
     lines = [
         f"{method} sip:{to}@{host} SIP/2.0",
-        f"Via: SIP/2.0/UDP {host};rport;branch=z9hG4bK{call}{number}",
+        f"Via: SIP/2.0/{transport} {host};rport;branch=z9hG4bK{call}{number}",
         f"From: <sip:{sender}@{host}>;tag={call}",
         f"To: <sip:{to}@{host}>",
         f"Call-ID: {call}",

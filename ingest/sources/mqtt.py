@@ -5,10 +5,8 @@ used, since aiomqtt acknowledges what it has read, and not what has been kept.
 """
 
 import asyncio
-import logging
 import ssl
 from collections.abc import Sequence
-from pathlib import Path
 
 from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
@@ -25,13 +23,12 @@ __all__ = ["MqttSession"]
 _SESSION_S = 7 * 24 * 3600
 _IN_FLIGHT = 5_000
 _KEEPALIVE_S = 30
-_log = logging.getLogger("twin.ingest")
 
 
 class MqttSession:
     """A feed's session at its broker; connects again by itself."""
 
-    def __init__(self, feed: MqttFeed, intake: Intake, home: Path) -> None:
+    def __init__(self, feed: MqttFeed, intake: Intake) -> None:
         self._feed = feed
         self._intake = intake
         self._loop = asyncio.get_running_loop()
@@ -42,7 +39,7 @@ class MqttSession:
             manual_ack=True,
         )
         if feed.user is not None:
-            client.username_pw_set(feed.user, secret_named(home, feed.password) if feed.password else None)
+            client.username_pw_set(feed.user, secret_named(intake.home, feed.password) if feed.password else None)
         if feed.tls:
             client.tls_set_context(ssl.create_default_context())
         client.reconnect_delay_set(1, 10)
@@ -51,7 +48,7 @@ class MqttSession:
         client.on_message = self._arrived
         self._client = client
 
-    def start(self) -> None:
+    async def start(self) -> None:
         """Connect, now or as soon as the broker answers."""
         host, _, port = self._feed.broker.rpartition(":")
         connecting = Properties(PacketTypes.CONNECT)
@@ -59,6 +56,9 @@ class MqttSession:
         connecting.ReceiveMaximum = _IN_FLIGHT
         self._client.connect_async(host.strip("[]"), int(port), _KEEPALIVE_S, clean_start=False, properties=connecting)
         self._client.loop_start()
+
+    def close(self) -> None:
+        """Nothing has to be done: what still comes is not acknowledged, and comes again."""
 
     def stop(self) -> None:
         """Disconnect; the broker keeps what has not been acknowledged."""
@@ -69,15 +69,20 @@ class MqttSession:
         self, client: Client, _data: object, _flags: ConnectFlags, reason: ReasonCode, _said: Properties | None
     ) -> None:  # fmt: skip
         if reason.is_failure:
-            _log.warning("%s: the broker refuses: %s", self._feed.id, reason)
+            self._tell(f"the broker refuses: {reason}.")
             return
         client.subscribe([(topic, 1) for topic in self._feed.topics])
+        self._tell(None)
 
     def _disconnected(
         self, _client: Client, _data: object, _flags: DisconnectFlags, reason: ReasonCode, _said: Properties | None
     ) -> None:  # fmt: skip
         if reason.is_failure:
-            _log.warning("%s: the broker is away: %s", self._feed.id, reason)
+            self._tell(f"the broker is away: {reason}.")
+
+    def _tell(self, fault: str | None) -> None:
+        """Called in the client's own thread."""
+        asyncio.run_coroutine_threadsafe(self._intake.contact(fault), self._loop)
 
     def _arrived(self, client: Client, _data: object, message: MQTTMessage) -> None:
         """Called in the client's own thread."""

@@ -82,7 +82,7 @@ def test_devices_are_answered_once_their_messages_are_kept(database: Database, t
 def test_a_full_intake_makes_devices_wait(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without room on the disk nothing is taken in, and memory stays bounded; with room again all of it is."""
     room = [False]
-    monkeypatch.setattr("ingest.intake.has_room", lambda _: room[0])
+    monkeypatch.setattr("twin.disk.has_room", lambda _: room[0])
     told: list[bool] = []
 
     async def main() -> None:
@@ -103,13 +103,37 @@ def test_a_full_intake_makes_devices_wait(database: Database, tmp_path: Path, mo
     assert [message[0] for message in received(database, "jt808")] == list(range(20))
 
 
-def test_a_taken_port_is_told_in_words(database: Database, tmp_path: Path) -> None:
+def test_a_taken_port_is_told_in_words_and_holds_up_no_other_feed(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ingest.running._START_AGAIN_S", 0.2)
+    other = free_port()
+
+    def fault() -> str | None:
+        return ask(database, "SELECT fault FROM twin.sources WHERE source = 'jt808'")[0][0]
+
+    async def main(taken: socket.socket) -> None:
+        ready, port = asyncio.Event(), taken.getsockname()[1]
+        feeds = [feed("jt808", port, VEHICLES), feed("hj212", other, "environment.air_stations")]
+        running = asyncio.create_task(receive_feeds(database, catalog(), tmp_path, feeds, ready.set))
+        await asyncio.wait_for(ready.wait(), 20)
+        assert "cannot be listened at" in (fault() or "")
+        await talk(other, hj212.encode(reading("1", 0)), answers=0)
+        taken.close()
+        frame = position("13800000001", 0)
+        for _ in range(50):
+            await asyncio.sleep(0.1)
+            if fault() is None:
+                break
+        await talk(port, frame, answers=len(jt808.answer(frame) or b""))
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
     with closing(socket.socket()) as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        feeds = [feed("jt808", taken.getsockname()[1], VEHICLES)]
-        with pytest.raises(SetupError, match="cannot be listened at"):
-            asyncio.run(receive_feeds(database, catalog(), tmp_path, feeds))
+        asyncio.run(main(taken))
+    assert len(received(database, "jt808")) == len(received(database, "hj212")) == 1
 
 
 TCP = '[[feed]]\nid="a"\ntransport="tcp"\nlisten="127.0.0.1:1"\n'
@@ -119,7 +143,7 @@ TCP = '[[feed]]\nid="a"\ntransport="tcp"\nlisten="127.0.0.1:1"\n'
     ("text", "words"),
     [
         ("[[feed]]\nid = 3", "feed 0"),
-        (TCP + 'protocol="cap"\ndatasets=["transport.buses"]', "over tcp"),
+        (TCP + 'protocol="cap"\ndatasets=["transport.buses"]', "this way come"),
         (TCP + 'protocol="jt808"\ndatasets=["no.such"]', "no dataset"),
         (TCP + 'protocol="jt808"\ndatasets=["video.cameras"]', "no .source. for jt808"),
         (2 * (TCP + 'protocol="jt808"\ndatasets=["transport.buses"]\n'), "two feeds are called"),
