@@ -23,6 +23,7 @@ def up(
 
     import uvicorn
 
+    from api.livesocket import SOCKETS
     from twin.pidfile import PidFile
     from twin.settings import settings
 
@@ -43,6 +44,7 @@ def up(
             log_level="warning",
             access_log=False,
             server_header=False,
+            **SOCKETS,
             proxy_headers=config.proxies is not None,
             forwarded_allow_ips=config.proxies,
             timeout_graceful_shutdown=_GRACE_S,

@@ -8,6 +8,7 @@ from typing import Annotated
 
 from fastapi import Depends, Query, Request
 from fastapi.dependencies.models import Dependant
+from starlette.requests import HTTPConnection
 
 from api.auditing import AuditLog, open_entry
 from api.bodies import require_plain
@@ -67,12 +68,12 @@ class Context:
     tiles: TileCache = field(default_factory=TileCache)
 
 
-def context_of(request: Request) -> Context:
+def context_of(request: HTTPConnection) -> Context:
     """The context of the application that answers."""
     return request.app.state.context
 
 
-async def caller_of(request: Request) -> Caller:
+async def caller_of(request: HTTPConnection) -> Caller:
     """Who asks: whom the bearer token stands for, with the grants that hold for them now; the public without a token.
 
     Raises Unidentified for a token that is forged, expired or withdrawn, and for another kind of credentials.

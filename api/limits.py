@@ -26,6 +26,7 @@ __all__ = ["Allowance", "RateLimit"]
 _MOST_KNOWN = 50_000
 _MINUTE_S = 60.0
 _COSTS = (("/health", 0.0), ("/tiles/", 1.0), ("/live", 1.0), ("/maps/", 1.0))
+_ANSWERED = ("http.response.start", "websocket.http.response.start", "websocket.accept")
 _FILE_COST, _USUAL_COST = 20.0, 2.0
 
 
@@ -60,7 +61,7 @@ class RateLimit:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, or refuse it."""
-        if scope["type"] != "http":
+        if scope["type"] not in {"http", "websocket"}:
             await self._app(scope, receive, send)
             return
         address = scope["client"][0] if scope.get("client") else ""
@@ -77,9 +78,10 @@ class RateLimit:
             return
 
         async def noted(message: Message) -> None:
-            if message["type"] == "http.response.start":
+            if message["type"] in _ANSWERED:
                 if token is not None:
-                    self._note(address, token, state.get("proved"), message["status"])
+                    self._note(address, token, state.get("proved"), message.get("status", HTTPStatus.OK))
+                message.setdefault("headers", [])
                 MutableHeaders(scope=message)["RateLimit"] = _said(left)
             await send(message)
 

@@ -16,6 +16,7 @@ from typing import Annotated
 import orjson
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import StreamingResponse
+from starlette.requests import HTTPConnection
 
 from api.auditing import PROTECTED
 from api.context import caller_of, context_of, readable, strict_parameters
@@ -28,12 +29,15 @@ from twin.audit import Entry
 from twin.errors import InvalidRequest, NotFound
 from twin.view import parse_moment
 
-__all__ = ["router"]
+__all__ = ["LONGEST_S", "chosen", "put_on_record", "router"]
+
+LONGEST_S = 600.0
+"""How long somebody listens before the rights are asked for again."""
 
 router = APIRouter(tags=["Live"], dependencies=[Depends(strict_parameters)])
 
 _MOST_DATASETS = 20
-_BEAT_S, _LONGEST_S = 20.0, 600.0
+_BEAT_S = 20.0
 _LONGEST_BREAK = dt.timedelta(minutes=10)
 _HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
@@ -48,19 +52,14 @@ async def read_live(
 ) -> Response:
     """Follow datasets: what there is now, then every change of it."""
     context = context_of(request)
-    contracts = _chosen(collections, readable(context, caller.audience))
+    contracts = chosen(collections, readable(context, caller.audience))
     box = parse_box(bbox, parse_crs(None, context.city)) if bbox is not None else None
-    for contract in contracts:
-        if contract.data_class in PROTECTED and caller.audience.name != PUBLIC.name:
-            detail = {"route": "/live", "query": str(request.url.query)[:2_000]}
-            await context.audit.append(
-                Entry("read", caller, contract.id, None, None, "granted", contract.purpose or "", detail)
-            )
+    await put_on_record(request, contracts, caller)
     since = _since(request.headers.get("last-event-id", ""), contracts)
 
     async def events() -> AsyncGenerator[bytes]:
         async with context.live.listening(contracts, caller.audience, box, since) as listener:
-            reached, ends_s = dict(since), time.monotonic() + _LONGEST_S
+            reached, ends_s = dict(since), time.monotonic() + LONGEST_S
             while not listener.waiting.empty() or not (once or listener.is_slow):
                 try:
                     async with asyncio.timeout(_BEAT_S):
@@ -79,7 +78,18 @@ async def read_live(
     return StreamingResponse(events(), media_type="text/event-stream", headers=_HEADERS)
 
 
-def _chosen(names: str, known: Iterable[Contract]) -> list[Contract]:
+async def put_on_record(request: HTTPConnection, contracts: Iterable[Contract], caller: Caller) -> None:
+    """Put on record that protected datasets are followed."""
+    for contract in contracts:
+        if contract.data_class in PROTECTED and caller.audience.name != PUBLIC.name:
+            detail = {"route": request.url.path, "query": str(request.url.query)[:2_000]}
+            await context_of(request).audit.append(
+                Entry("read", caller, contract.id, None, None, "granted", contract.purpose or "", detail)
+            )
+
+
+def chosen(names: str, known: Iterable[Contract]) -> list[Contract]:
+    """The datasets that a parameter names. Raises InvalidRequest, and NotFound for one that may not be known of."""
     by_id = {contract.id: contract for contract in known if contract.kind != "coverage"}
     wanted = list(dict.fromkeys(name.strip() for name in names.split(",") if name.strip()))
     if not 1 <= len(wanted) <= _MOST_DATASETS:

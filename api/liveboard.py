@@ -9,15 +9,17 @@ import asyncio
 import contextlib
 import datetime as dt
 import logging
-from collections.abc import AsyncGenerator
+from collections import deque
+from collections.abc import AsyncGenerator, Generator
 from dataclasses import dataclass, field
 
 import psycopg
 from psycopg import sql
 
+from api.frames import Frame, Table
 from layers.contract import Contract
 from layers.grants import is_limited
-from layers.live import Change, LiveFeature, changes_since
+from layers.live import Change, LiveFeature, changes_since, columns_since
 from layers.query import Box
 from layers.versions import CHANNEL
 from twin.access import PUBLIC, Audience
@@ -26,9 +28,10 @@ from twin.database import Database
 from twin.errors import LimitExceeded, TwinError
 from twin.view import View
 
-__all__ = ["Listener", "LiveBoard"]
+__all__ = ["Listener", "LiveBoard", "Watcher"]
 
 _MOST_WAITING = 16
+_MOST_FRAMES = 4
 _MOST_LISTENERS = 5_000
 _TIMEOUT_S = 20.0
 _RETRY_S = 1.0
@@ -62,12 +65,50 @@ class Listener:
 
 
 @dataclass(eq=False)
+class Watcher:
+    """Somebody who is sent frames. Of one that does not keep up, what waits is dropped for a key frame."""
+
+    tables: dict[str, Table] = field(default_factory=dict[str, Table])
+    waiting: deque[tuple[str, Frame]] = field(default_factory=deque[tuple[str, Frame]])
+    ready: asyncio.Event = field(default_factory=asyncio.Event)
+    is_slow: bool = False
+
+    def hear(self, dataset: str, frame: Frame) -> None:
+        """Take a frame; when too many wait, the newest state instead of all of them."""
+        if sum(name == dataset for name, _ in self.waiting) >= _MOST_FRAMES:
+            self.restart(dataset)
+        else:
+            self.waiting.append((dataset, frame))
+        self.ready.set()
+
+    def restart(self, dataset: str) -> None:
+        """Begin a dataset again with all there is."""
+        self.waiting = deque(one for one in self.waiting if one[0] != dataset)
+        self.waiting.append((dataset, self.tables[dataset].key()))
+        self.ready.set()
+
+    async def next(self) -> tuple[str, Frame]:
+        """The next frame, as soon as there is one."""
+        while not self.waiting:
+            self.ready.clear()
+            await self.ready.wait()
+        return self.waiting.popleft()
+
+
+@dataclass(eq=False)
 class _Channel:
-    """A dataset as its readers see it, and who listens."""
+    """A dataset as its readers see it, and who listens. `users` also counts those who are about to.
+
+    `table` is what watchers are sent frames of; None for listeners.
+    """
 
     contract: Contract
     view: View
+    table: Table | None = None
+    users: int = 0
     listeners: set[Listener] = field(default_factory=set[Listener])
+    watchers: set[Watcher] = field(default_factory=set[Watcher])
+    reading: asyncio.Lock = field(default_factory=asyncio.Lock)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     at: dt.datetime | None = None
     was_read: bool = False
@@ -109,15 +150,9 @@ class LiveBoard:
 
         Raises LimitExceeded when too many listen already.
         """
-        if self._listeners >= _MOST_LISTENERS:
-            raise LimitExceeded("too many listen already.", remedy="Try again later.")
         listener = Listener(box)
-        self._listeners += 1
-        joined: list[_Channel] = []
-        try:
-            for contract in contracts:
-                channel = self._channel(contract, audience)
-                joined.append(channel)
+        with self._joining(contracts, audience, framed=False) as channels:
+            for contract, channel in zip(contracts, channels, strict=True):
                 first = await self._read(channel, since.get(contract.id))
                 if first is not None:
                     listener.hear(contract.id, first)
@@ -126,20 +161,56 @@ class LiveBoard:
                 between = await self._read(channel, first.moment if first is not None else since.get(contract.id))
                 if between is not None:
                     listener.hear(contract.id, between)
-            yield listener
+            try:
+                yield listener
+            finally:
+                for channel in channels:
+                    channel.listeners.discard(listener)
+
+    @contextlib.asynccontextmanager
+    async def watching(self, contracts: list[Contract], audience: Audience) -> AsyncGenerator[Watcher]:
+        """A watcher that is first sent all there is, and then what changes. Raises as `listening` does."""
+        watcher = Watcher()
+        with self._joining(contracts, audience, framed=True) as channels:
+            for contract, channel in zip(contracts, channels, strict=True):
+                if channel.table is None:
+                    raise TypeError("this channel has no table")
+                async with channel.reading:
+                    if not channel.was_read:
+                        await self._draw(channel, channel.table)
+                watcher.tables[contract.id] = channel.table
+                channel.watchers.add(watcher)
+                watcher.restart(contract.id)
+            try:
+                yield watcher
+            finally:
+                for channel in channels:
+                    channel.watchers.discard(watcher)
+
+    @contextlib.contextmanager
+    def _joining(self, contracts: list[Contract], audience: Audience, *, framed: bool) -> Generator[list[_Channel]]:
+        """The channels that somebody is about to join, and leaves in the end."""
+        if self._listeners >= _MOST_LISTENERS:
+            raise LimitExceeded("too many listen already.", remedy="Try again later.")
+        channels = [self._channel(contract, audience, framed=framed) for contract in contracts]
+        self._listeners += 1
+        for channel in channels:
+            channel.users += 1
+        try:
+            yield channels
         finally:
             self._listeners -= 1
-            for channel in joined:
-                channel.listeners.discard(listener)
+            for channel in channels:
+                channel.users -= 1
 
-    def _channel(self, contract: Contract, audience: Audience) -> _Channel:
+    def _channel(self, contract: Contract, audience: Audience, *, framed: bool) -> _Channel:
         # What limits a reader to areas is its own; else all who see the same fields of a dataset share a channel.
         own = audience if is_limited(contract, audience) else None
-        key = (contract.id, tuple(contract.fields), own)
+        key = (contract.id, tuple(contract.fields), own, framed)
         if key not in self._channels:
             is_open = contract.data_class == "open" and all(one.data_class is None for one in contract.fields.values())
             view = View(audience=PUBLIC if is_open and audience == PUBLIC else audience)
-            self._channels[key] = _Channel(contract, view)
+            self._channels[key] = _Channel(contract, view, Table(contract) if framed else None)
             self._tasks[key] = asyncio.create_task(self._follow(key, self._channels[key]))
         return self._channels[key]
 
@@ -149,12 +220,12 @@ class LiveBoard:
             while True:
                 await channel.changed.wait()
                 channel.changed.clear()
-                if not channel.listeners:
+                if not channel.users:
                     return
                 if not channel.was_read:
                     continue  # its first listener is about to
                 try:
-                    change = await self._read(channel, channel.at)
+                    await self._hand_on(channel)
                 except TwinError as error:
                     _log.warning("%s: %s", channel.contract.id, error)
                     await asyncio.sleep(_RETRY_S)
@@ -162,26 +233,47 @@ class LiveBoard:
                     continue
                 except Exception:  # noqa: BLE001  (whatever it is, nobody waits for what never comes)
                     _log.exception("%s can no longer be followed", channel.contract.id)
-                    for listener in channel.listeners:
+                    for listener in (*channel.listeners, *channel.watchers):
                         listener.is_slow = True  # it is hung up on, and may begin again
                     return
-                if change is not None:
-                    channel.at = change.moment
-                    if change.features or change.removed:
-                        for listener in list(channel.listeners):
-                            listener.hear(channel.contract.id, change)
                 await asyncio.sleep(_LEAST_GAP_S)
         finally:
             self._channels.pop(key, None)
             self._tasks.pop(key, None)
 
     async def _read(self, channel: _Channel, since: dt.datetime | None) -> Change | None:
+        """What changed, for listeners."""
         async with self._database.reading(channel.view.audience, timeout_s=_TIMEOUT_S) as connection:
             change = await changes_since(connection, channel.contract, channel.view, self._city, since)
         if channel.at is None and change is not None:
             channel.at = change.moment
         channel.was_read = True
         return change
+
+    async def _draw(self, channel: _Channel, table: Table) -> Frame | None:
+        """What changed, for watchers: it is in their table then."""
+        async with self._database.reading(channel.view.audience, timeout_s=_TIMEOUT_S) as connection:
+            moved = await columns_since(connection, channel.contract, channel.view, self._city, channel.at)
+        channel.was_read = True
+        if moved is None:
+            return None
+        channel.at = moved.moment
+        return table.apply(moved)
+
+    async def _hand_on(self, channel: _Channel) -> None:
+        """Give what changed to all who listen."""
+        if channel.table is not None:
+            async with channel.reading:
+                frame = await self._draw(channel, channel.table)
+            if frame is not None:
+                for watcher in list(channel.watchers):
+                    watcher.hear(channel.contract.id, frame)
+            return
+        change = await self._read(channel, channel.at)
+        if change is not None:
+            channel.at = change.moment
+            for listener in list(channel.listeners) if change.features or change.removed else ():
+                listener.hear(channel.contract.id, change)
 
     def _wake(self, dataset: str | None) -> None:
         for channel in self._channels.values():

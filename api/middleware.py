@@ -13,6 +13,7 @@ from twin.errors import InvalidRequest, LimitExceeded
 
 __all__ = ["Guard"]
 
+_PROTOCOL_PREFIX = "token."
 _LONGEST_URL = 8_192
 _LARGEST_BODY = 4_000_000
 _HOST = re.compile(r"[A-Za-z0-9.\-]+(:\d+)?|\[[0-9A-Fa-f:]+\](:\d+)?")
@@ -35,6 +36,10 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
+        if scope["type"] == "websocket":
+            scope = _with_token(scope)
+            await (_refusal(scope) or self._misnamed(scope) or self._app)(scope, receive, send)
+            return
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -69,6 +74,16 @@ class Guard:
             return None
         what = f"this server is not called {host[:60]!r}. Name it in TWIN_HOSTS if it is."
         return problem(HTTPStatus.MISDIRECTED_REQUEST, InvalidRequest.code, what)
+
+
+def _with_token(scope: Scope) -> Scope:
+    """A WebSocket's request with the token that it shows as a protocol: browsers let it set no header."""
+    headers = Headers(scope=scope)
+    protocols = (one.strip() for one in headers.get("sec-websocket-protocol", "").split(","))
+    token = next((one.removeprefix(_PROTOCOL_PREFIX) for one in protocols if one.startswith(_PROTOCOL_PREFIX)), None)
+    if token is None or "authorization" in headers:
+        return scope
+    return {**scope, "headers": [*scope["headers"], (b"authorization", f"Bearer {token}".encode())]}
 
 
 async def _within_limit(receive: Receive) -> tuple[Receive, ASGIApp | None]:

@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection
 
 from api.answers import PROBLEM, json_response
 from twin.errors import (
@@ -22,7 +23,7 @@ from twin.errors import (
     TwinError,
 )
 
-__all__ = ["RESPONSES", "STATUS", "Unidentified", "install", "problem"]
+__all__ = ["RESPONSES", "STATUS", "Unidentified", "install", "problem", "refused"]
 
 
 class Unidentified(NotAllowed):
@@ -101,14 +102,17 @@ def problem(
 
 
 def _of_twin(request: Request, error: Exception) -> Response:
-    if not isinstance(error, TwinError):
+    if not isinstance(error, TwinError) or status_of(error) == HTTPStatus.INTERNAL_SERVER_ERROR:
         return _of_bug(request, error)
+    return refused(request, error)
+
+
+def refused(request: HTTPConnection, error: TwinError) -> Response:
+    """The problem document of an error that is not a mistake of ours."""
     status = status_of(error)
-    if status == HTTPStatus.INTERNAL_SERVER_ERROR:
-        return _of_bug(request, error)
     headers: dict[str, str] = {}
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
-        _log.warning("%s %s: %s", request.method, request.url.path, error)
+        _log.warning("%s: %s", request.url.path, error)
         headers["Retry-After"] = _RETRY_AFTER_S
     elif status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = 'Bearer error="invalid_token"'

@@ -22,6 +22,7 @@ import sqlalchemy as sa
 import uvicorn
 
 from api.app import create_app
+from api.livesocket import SOCKETS
 from ingest.demo.load import load_demo
 from ingest.pipeline import Loader
 from layers.catalog import Catalog, catalog
@@ -121,7 +122,9 @@ def serving(database: Database, contracts: Catalog | None = None) -> Iterator[st
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     app = create_app(database, contracts or catalog(), CITY, SECRET)
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning", access_log=False))
+    server = uvicorn.Server(
+        uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning", access_log=False, **SOCKETS)
+    )
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     deadline = time.monotonic() + 30
