@@ -4,13 +4,14 @@ A frame is the four bytes `CTF1`, the length of its head (uint32), the head as J
 eight bytes from the end of the head; all numbers are little-endian. The head says
 
 - `collection`, `moment`, and `kind`: a `key` frame holds all there is, a `delta` what changed since the frame before
-- `rows`, and `columns`: each with its `name`, `type` (`u32`, `i32`, `f32`, `f64`) and `at`, where it begins
+- `rows`, and `columns`: each with its `name`, `type` (`u16`, `u32`, `i16`, `i32`, `f32`, `f64`) and `at`, its beginning
 - `ids`: pairs of a slot and the id that stands for it from now on; `removed`: slots that stand for nothing any more
 - `words`: of fields with texts those that are new, in the order of their numbers; a key frame has all of them
 
-The column `slot` says of which thing a row is. `lon` and `lat` are in 1e-7 degrees. A field with texts has their
-numbers, -1 for none; moments are seconds since 1970; numbers that are not there are NaN. A delta leaves out the fields
-that are in all its rows as they were.
+The column `slot` says of which thing a row is. A number is what stands in its column, divided by the column's `scale`,
+plus its `from`; where the column is marked `adds`, that is how much more it is than before. `none` (else NaN) stands
+for no value. Moments are seconds since 1970, `lon` and `lat` degrees, texts their numbers among the `words`. A delta
+leaves out the fields that are in all its rows as they were.
 """
 
 import datetime as dt
@@ -18,7 +19,7 @@ import math
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -32,9 +33,11 @@ __all__ = ["Frame", "Table", "Told"]
 
 _MAGIC = b"CTF1"
 _ALIGNED = 8
-_DEGREE = 1e7
+_DEGREE = 10_000_000
 _SPARE = 1_024
-_TYPES: dict[str, str] = {"u32": "<u4", "i32": "<i4", "f32": "<f4", "f64": "<f8"}
+_TYPES: dict[str, str] = {"u16": "<u2", "u32": "<u4", "i16": "<i2", "i32": "<i4", "f32": "<f4", "f64": "<f8"}
+_SMALL = {"i16": 2**15 - 1, "i32": 2**31 - 1}
+_SCALES = (1, 10, 100, 1_000)
 _PLACE = ("lon", "lat")
 
 Slots = npt.NDArray[np.intp]
@@ -74,6 +77,7 @@ class Table:
             self._types[name] = "i32" if spec.type == "string" else "f32" if spec.type == "float" else "f64"
             if spec.type == "string":
                 self._words[name] = {}
+        self._moments = {name for name, spec in contract.fields.items() if spec.type in {"datetime", "date"}}
         self._columns: dict[str, Column] = {name: np.zeros(0, _TYPES[kind]) for name, kind in self._types.items()}
         self._moment = dt.datetime.fromtimestamp(0, dt.UTC)
         self._key: Frame | None = None
@@ -83,7 +87,7 @@ class Table:
         if self._key is None:
             here = np.array([slot for slot, known in enumerate(self._ids) if known is not None], np.intp)
             said = {name: list(words) for name, words in self._words.items()}
-            data = self._written("key", here, self._types, self._pairs(here), [], said)
+            data = self._written("key", here, self._all(here), self._pairs(here), [], said)
             self._key = Frame(data, is_key=True, slots=here, removed=np.zeros(0, np.intp))
         return self._key
 
@@ -93,9 +97,11 @@ class Table:
         known_ids = set(self._slots) if moved.whole else None
         self._moment, self._key = moved.moment, None
         slots, fresh = self._slots_of(moved.ids)
+        before = {name: self._columns[name][slots] for name in _PLACE}
         changed = [name for name, values in self._values(moved) if self._put(name, slots, values)]
+        packed = [self._packed(name, slots, before.get(name)) for name in changed]
         if len(fresh):
-            changed = list(self._types)  # of what is new nothing is known
+            packed = self._all(slots)  # of what is new nothing is known
         gone = list(moved.removed) + (list(known_ids - set(moved.ids)) if known_ids is not None else [])
         removed = self._remove(gone)
         said = {
@@ -103,7 +109,7 @@ class Table:
             for name, words in self._words.items()
             if len(words) > known_words[name]
         }
-        data = self._written("delta", slots, changed, self._pairs(fresh), removed, said)
+        data = self._written("delta", slots, packed, self._pairs(fresh), removed, said)
         return Frame(data, is_key=False, slots=slots, removed=np.array(removed, np.intp))
 
     def frame_for(self, told: Told, frame: Frame) -> bytes | None:
@@ -122,7 +128,7 @@ class Table:
         said = {name: list(words)[told.words.get(name, 0) :] for name, words in self._words.items()}
         told.words = {name: len(words) for name, words in self._words.items()}
         kind = "key" if frame.is_key else "delta"
-        return self._written(kind, here, self._types, self._pairs(fresh), gone.tolist(), said)
+        return self._written(kind, here, self._all(here), self._pairs(fresh), gone.tolist(), said)
 
     def _inside(self, box: Box, slots: Slots) -> npt.NDArray[np.bool_]:
         lon, lat = (self._columns[name][slots] / _DEGREE for name in _PLACE)
@@ -177,23 +183,43 @@ class Table:
     def _pairs(self, slots: Slots) -> list[tuple[int, str | None]]:
         return [(slot, self._ids[slot]) for slot in slots.tolist()]
 
+    def _all(self, slots: Slots) -> list["_Packed"]:
+        return [self._packed(name, slots) for name in self._types]
+
+    def _packed(self, name: str, slots: Slots, before: Column | None = None) -> "_Packed":
+        """A column in as few bytes as hold it exactly; `before`: what was there, where it may be told by how much."""
+        values = self._columns[name][slots]
+        if name in _PLACE:
+            if before is not None and len(values):
+                more = values.astype(np.int64) - before
+                if np.abs(more).max() <= _SMALL["i16"]:
+                    return _Packed(name, "i16", more, {"scale": _DEGREE, "adds": True})
+            return _Packed(name, "i32", values, {"scale": _DEGREE})
+        if name in self._words:
+            kind = "i16" if len(self._words[name]) <= _SMALL["i16"] else "i32"
+            return _Packed(name, kind, values, {"none": -1})
+        if name in self._moments:
+            origin = math.floor(self._moment.timestamp())
+            return _narrowed(name, values - origin, self._types[name], {"from": origin})
+        return _narrowed(name, values, self._types[name], {})
+
     def _written(
         self,
         kind: str,
         slots: Slots,
-        names: Iterable[str],
+        packed: list["_Packed"],
         ids: list[tuple[int, str | None]],
         removed: list[int],
         words: dict[str, list[str]],
     ) -> bytes:
-        columns = [("slot", "u32", slots.astype("<u4"))]
-        columns += [(name, self._types[name], self._columns[name][slots]) for name in names]
+        numbers = "u16" if len(self._ids) < 2**16 else "u32"
         said: list[dict[str, Any]] = []
         parts: list[bytes] = []
         at = 0
-        for name, type_, values in columns:
-            said.append({"name": name, "type": type_, "at": at})
-            parts.append(values.tobytes() + bytes(-values.nbytes % _ALIGNED))
+        for column in (_Packed("slot", numbers, slots, {}), *packed):
+            said.append({"name": column.name, "type": column.type, "at": at, **column.said})
+            data = column.values.astype(_TYPES[column.type]).tobytes()
+            parts.append(data + bytes(-len(data) % _ALIGNED))
             at += len(parts[-1])
         head = orjson.dumps(
             {
@@ -209,3 +235,27 @@ class Table:
         )
         head += b" " * (-(len(head) + len(_MAGIC) + 4) % _ALIGNED)
         return b"".join([_MAGIC, struct.pack("<I", len(head)), head, *parts])
+
+
+class _Packed(NamedTuple):
+    """A column as it is written: its name and type, its values, and what the head says of how they are read."""
+
+    name: str
+    type: str
+    values: Column
+    said: dict[str, Any]
+
+
+def _narrowed(name: str, values: Column, type_: str, said: dict[str, Any]) -> _Packed:
+    """Numbers as small integers where a power of ten makes them such, and they can be had again to the last digit."""
+    here = ~np.isnan(values)
+    exact = values[here]
+    for scale in _SCALES if len(exact) else ():
+        whole = np.rint(exact.astype(np.float64) * scale)
+        most = np.abs(whole).max()
+        kind = next((kind for kind, limit in _SMALL.items() if most <= limit), None)
+        if kind is not None and np.array_equal((whole / scale).astype(values.dtype), exact):
+            packed = np.full(len(values), -_SMALL[kind] - 1, np.int64)
+            packed[here] = whole
+            return _Packed(name, kind, packed, {"scale": scale, "none": -_SMALL[kind] - 1, **said})
+    return _Packed(name, type_, values, said)

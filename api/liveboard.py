@@ -87,12 +87,14 @@ class Watcher:
         self.waiting.append((dataset, self.tables[dataset].key()))
         self.ready.set()
 
-    async def next(self) -> tuple[str, Frame]:
-        """The next frame, as soon as there is one."""
-        while not self.waiting:
+    async def next(self, seconds: float) -> tuple[str, Frame] | None:
+        """The next frame, as soon as there is one; None when `ready` was set without one, or so long nothing came."""
+        if not self.waiting:
             self.ready.clear()
-            await self.ready.wait()
-        return self.waiting.popleft()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self.ready.wait()
+        return self.waiting.popleft() if self.waiting else None
 
 
 @dataclass(eq=False)

@@ -82,9 +82,10 @@ async def _follow(socket: WebSocket, contracts: list[Contract], audience: Audien
         async with board.watching(contracts, audience) as watcher:
             area = _Area(watcher, box)
             listening = asyncio.create_task(area.listen(socket))
+            listening.add_done_callback(lambda _: watcher.ready.set())
             try:
                 while not (watcher.is_slow or listening.done() or time.monotonic() > ends_s):
-                    await _send_next(socket, watcher, area, listening)
+                    await _send_next(socket, watcher, area)
             finally:
                 listening.cancel()
             if listening.done() and not listening.cancelled():
@@ -95,14 +96,12 @@ async def _follow(socket: WebSocket, contracts: list[Contract], audience: Audien
         await socket.close(_TOO_SLOW, error.what[:100])
 
 
-async def _send_next(socket: WebSocket, watcher: Watcher, area: "_Area", listening: asyncio.Task[None]) -> None:
-    """Send the next frame, unless the other side ends or nothing comes for a while."""
-    coming = asyncio.create_task(watcher.next())
-    await asyncio.wait({coming, listening}, timeout=_LONGEST_SEND_S, return_when=asyncio.FIRST_COMPLETED)
-    if not coming.done():
-        coming.cancel()
+async def _send_next(socket: WebSocket, watcher: Watcher, area: "_Area") -> None:
+    """Send the next frame, unless nothing comes for a while."""
+    coming = await watcher.next(_LONGEST_SEND_S)
+    if coming is None:
         return
-    dataset, frame = coming.result()
+    dataset, frame = coming
     told = area.told(dataset)
     data = frame.data if told is None else watcher.tables[dataset].frame_for(told, frame)
     if data is None:

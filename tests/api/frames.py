@@ -10,7 +10,7 @@ import numpy as np
 
 __all__ = ["Picture", "read_frame"]
 
-TYPES = {"u32": "<u4", "i32": "<i4", "f32": "<f4", "f64": "<f8"}
+TYPES = {"u16": "<u2", "u32": "<u4", "i16": "<i2", "i32": "<i4", "f32": "<f4", "f64": "<f8"}
 
 
 def read_frame(data: bytes) -> tuple[dict[str, Any], dict[str, np.ndarray[Any, Any]]]:
@@ -23,7 +23,9 @@ def read_frame(data: bytes) -> tuple[dict[str, Any], dict[str, np.ndarray[Any, A
     columns: dict[str, np.ndarray[Any, Any]] = {}
     for column in head["columns"]:
         assert column["at"] % 8 == 0
-        columns[column["name"]] = np.frombuffer(data, TYPES[column["type"]], head["rows"], start + column["at"])
+        raw = np.frombuffer(data, TYPES[column["type"]], head["rows"], start + column["at"])
+        values = raw / column.get("scale", 1) + column.get("from", 0)
+        columns[column["name"]] = np.where(raw == column.get("none", np.nan), np.nan, values)
     return head, columns
 
 
@@ -45,14 +47,14 @@ class Picture:
         self.slots |= dict(head["ids"])
         for name, words in head["words"].items():
             self.words.setdefault(name, []).extend(words)
-        for row, slot in enumerate(columns.pop("slot").tolist()):
+        adds = {column["name"] for column in head["columns"] if column.get("adds")}
+        for row, slot in enumerate(columns.pop("slot").astype(int).tolist()):
             thing = self.things.setdefault(self.slots[slot], {})
-            thing |= {name: self._value(name, values[row].item()) for name, values in columns.items()}
+            told = {name: self._value(name, values[row].item()) for name, values in columns.items()}
+            thing |= {name: thing[name] + value if name in adds else value for name, value in told.items()}
         return head
 
     def _value(self, name: str, value: float) -> object:
-        if name in self.words:
-            return self.words[name][int(value)] if value >= 0 else None
-        if name in {"lon", "lat"}:
-            return value / 1e7
-        return None if math.isnan(value) else value
+        if math.isnan(value):
+            return None
+        return self.words[name][int(value)] if name in self.words else value
