@@ -26,6 +26,7 @@ from api import (
     landing,
     live,
     livesocket,
+    metrics,
     pages,
     places,
     problems,
@@ -43,6 +44,7 @@ from api.limits import Allowance, RateLimit
 from api.liveboard import LiveBoard
 from api.middleware import Guard
 from api.rights import Rights
+from api.standing import Standing
 from api.upkeep import keep_up
 from layers.catalog import Catalog, catalog
 from layers.feeds import doors_of
@@ -74,6 +76,7 @@ _ROUTERS = (
     quarantine,
     grants,
     audit,
+    metrics,
     health,
 )
 _PACKED_TYPES = (*DEFAULT_EXCLUDED_CONTENT_TYPES, EXPORT_TYPES["parquet"])
@@ -127,6 +130,7 @@ def create_app(
         log,
         gazetteers,
         board,
+        Standing(database, contracts, profile, home),
         provider,
         home,
         doors_of(home, contracts),

@@ -18,6 +18,7 @@ from api.liveboard import LiveBoard
 from api.memento import accepted_datetime
 from api.problems import Unidentified
 from api.rights import Rights
+from api.standing import Standing
 from layers.catalog import Catalog
 from layers.contract import Contract, Indicator
 from layers.feeds import Doors, PushFeed
@@ -62,6 +63,7 @@ class Context:
     audit: AuditLog
     gazetteers: Gazetteers
     live: LiveBoard
+    standing: Standing
     provider: Provider | None = None
     home: Path | None = None
     doors: Doors = field(default_factory=dict[str, tuple[PushFeed, str]], repr=False)

@@ -125,6 +125,11 @@ class LiveBoard:
         self._tasks: dict[tuple[object, ...], asyncio.Task[None]] = {}
         self._listeners = 0
 
+    @property
+    def listeners(self) -> int:
+        """How many listen now."""
+        return self._listeners
+
     async def run(self) -> None:
         """Hear which datasets change, and wake their channels; after a pause in hearing, all of them."""
         address = self._database.engine.url.set(drivername="postgresql").render_as_string(hide_password=False)

@@ -79,11 +79,12 @@ def feeds() -> None:
     from ingest.running import feeds_of
     from layers.arrivals import lag
     from layers.catalog import catalog
+    from layers.feeds import OWN_FEEDS
     from twin.database import connect
     from twin.settings import settings
 
     with connect().writing() as connection:
-        for feed in feeds_of(settings().home, catalog()):
+        for feed in (*feeds_of(settings().home, catalog()), *OWN_FEEDS):
             order = "in order" if feed.traits.ordered else "in any order"
             again = "sent again until acknowledged" if feed.traits.replayable else "sent once"
             typer.echo(f"{feed.id}  {feed.transport} {feed.protocol} -> {', '.join(feed.datasets)}")

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from ingest.pipeline import Loaded, Loader
 from ingest.worker import Worker
 from layers import inbox
-from layers.feeds import Feed
+from layers.feeds import OWN_FEEDS, Feed
 from layers.inbox import Quarantined
 from twin.errors import InvalidRequest, SetupError
 
@@ -30,7 +30,7 @@ def replay(
         )
     total = loader.replay([record for record in refused if record.inbox_id not in sources], datum=datum)
     worker = Worker(loader.database, loader.catalog, loader.city, loader.home)
-    known = {feed.id: feed for feed in feeds}
+    known = {feed.id: feed for feed in (*feeds, *OWN_FEEDS)}
     for entry, source in sorted(sources.items()):
         if source not in known:
             raise SetupError(f"there is no feed {source!r} any more.", remedy="Name it in sources.toml, then replay.")

@@ -6,6 +6,7 @@ the last commit left off.
 
 import asyncio
 import contextlib
+import datetime as dt
 import logging
 import multiprocessing
 import signal
@@ -19,6 +20,7 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
+from ingest.incidents import expire_incidents
 from ingest.intake import Intake
 from ingest.pipeline import Loader
 from ingest.sources import Source
@@ -29,16 +31,20 @@ from ingest.sources.sip import SipServer
 from ingest.sources.sql import SqlReader
 from ingest.sources.tcp import TcpServer
 from ingest.sources.web import WebReader
+from ingest.telling import tell_freshness
 from ingest.worker import Worker
 from layers.arrivals import ARRIVALS_CHANNEL, contact
 from layers.catalog import Catalog, catalog
 from layers.dirty import refresh_dirty, waiting_for_refresh
 from layers.feeds import (
     FEEDS,
+    FRESHNESS,
+    OWN_FEEDS,
     Feed,
     FolderFeed,
     HttpFeed,
     MqttFeed,
+    OwnFeed,
     PushFeed,
     SipFeed,
     SqlFeed,
@@ -54,6 +60,7 @@ from twin.settings import settings
 __all__ = ["feeds_of", "receive_feeds", "run", "work"]
 
 _REFRESH_EVERY_S = 10.0
+_JUDGE_EVERY_S = 30.0
 _IDLE_S = 1.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 5.0
 _DRAIN_S = 10.0
@@ -135,12 +142,12 @@ def _source(feed: Feed, intake: Intake) -> Source:
             raise TypeError(f"what comes over {feed.transport} is not received here")
 
 
-def work(worker: Worker, feeds: Sequence[Feed], stop: threading.Event) -> None:
+def work(worker: Worker, feeds: Sequence[Feed | OwnFeed], stop: threading.Event) -> None:
     """Read feeds until `stop` is set; what changed in between is summed up every few seconds.
 
     While the database is away, or its disk nearly full, it waits and tries again.
     """
-    pause_s, refreshed_s = _FIRST_PAUSE_S, 0.0
+    pause_s, refreshed_s, judged_s = _FIRST_PAUSE_S, 0.0, 0.0
     with contextlib.closing(_Ear(worker.database)) as ear:
         while not stop.is_set():
             try:
@@ -151,6 +158,11 @@ def work(worker: Worker, feeds: Sequence[Feed], stop: threading.Event) -> None:
                 if time.monotonic() - refreshed_s > _REFRESH_EVERY_S:
                     _refresh(worker)
                     refreshed_s = time.monotonic()
+                    if not busy:  # else what has not been heard yet may wait to be read
+                        _expire(worker, feeds)
+                if FRESHNESS in feeds and time.monotonic() - judged_s > _JUDGE_EVERY_S:
+                    _tell_freshness(worker)
+                    judged_s = time.monotonic()
                 if not busy:
                     ear.listen(_IDLE_S)
                 pause_s = _FIRST_PAUSE_S
@@ -162,7 +174,24 @@ def work(worker: Worker, feeds: Sequence[Feed], stop: threading.Event) -> None:
             _refresh(worker)
 
 
-def _stepped(worker: Worker, feed: Feed) -> int:
+def _tell_freshness(worker: Worker) -> None:
+    """One worker judges for all: the one that reads what is told."""
+    try:
+        feeds = feeds_of(worker.home, worker.catalog)
+    except SetupError as error:
+        _log.warning("%s", error)
+        return
+    with worker.database.writing() as connection:
+        tell_freshness(connection, worker.catalog, worker.city, feeds, dt.datetime.now(dt.UTC))
+
+
+def _expire(worker: Worker, feeds: Sequence[Feed | OwnFeed]) -> None:
+    mine = {dataset for feed in feeds for dataset in feed.datasets}
+    with worker.database.writing() as connection:
+        expire_incidents(connection, worker.catalog, sorted(mine), dt.datetime.now(dt.UTC))
+
+
+def _stepped(worker: Worker, feed: Feed | OwnFeed) -> int:
     """One step of a feed; what goes wrong with one holds up no other."""
     try:
         return worker.step(feed)
@@ -307,5 +336,5 @@ def _tell(database: Database, feed: Feed, fault: str | None) -> None:
 def _work(number: int, workers: int) -> None:
     stop, home = _told_to_stop(), settings().home
     read = [feed for feed in feeds_of(home, catalog()) if not isinstance(feed, FolderFeed)]
-    mine = [feed for feed in read if zlib.crc32(feed.id.encode()) % workers == number]
+    mine = [feed for feed in (*read, *OWN_FEEDS) if zlib.crc32(feed.id.encode()) % workers == number]
     work(Worker(connect(), catalog(), city(), home), mine, stop)

@@ -24,10 +24,11 @@ __all__ = ["Stored", "store"]
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What became of the records of a batch, and those that were refused."""
+    """What became of the records of a batch, those that were refused, and of a stream what was read, and when."""
 
     counts: inbox.Counts
     refused: pl.DataFrame
+    keys: pl.DataFrame
 
 
 def store(
@@ -48,6 +49,7 @@ def store(
     """
     private = Protection(contract, Pseudonyms(home, dt.datetime.now(dt.UTC)))
     rows = rows_of(private.records(judged.frame), judged.placed, contract, city.srid)
+    keys = rows.select("subject", "observed_at") if contract.is_stream else pl.DataFrame()
     inserted = revised = unchanged = 0
     while True:
         written = write(connection, contract, city, rows, batch, dt.datetime.now(dt.UTC))
@@ -63,4 +65,4 @@ def store(
     counts = inbox.Counts(
         received=judged.received, duplicate=unchanged, quarantined=refused.height, inserted=inserted, revised=revised
     )
-    return Stored(counts, refused)
+    return Stored(counts, refused, keys)

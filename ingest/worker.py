@@ -16,6 +16,7 @@ import polars as pl
 import sqlalchemy as sa
 
 from ingest.codecs.messages import FrameError, Message, Record
+from ingest.incidents import Seen, watch
 from ingest.judge import REFUSED, judge
 from ingest.protocols import PROTOCOLS, Protocol
 from ingest.registers import Registers
@@ -27,7 +28,7 @@ from layers import arrivals, inbox
 from layers.arrivals import Arrival, Piece, Reading
 from layers.catalog import Catalog
 from layers.dirty import mark_dirty
-from layers.feeds import Feed, MqttFeed
+from layers.feeds import Feed, MqttFeed, OwnFeed
 from layers.places.fix import Site
 from layers.reasons import Reason
 from twin.city import City
@@ -78,8 +79,9 @@ class Worker:
         self._registers = Registers(self.database, self.catalog, self.city)
         self._sorters: dict[str, Sorter] = {}
         self._validators: dict[str, Validator] = {}
+        self._seen: list[Seen] = []
 
-    def step(self, feed: Feed) -> int:
+    def step(self, feed: Feed | OwnFeed) -> int:
         """Read the next arrivals of a feed. Returns how many messages they held; 0: nothing waits, or another reads.
 
         Raises Transient errors: nothing was written, and the same step may pass later.
@@ -93,12 +95,15 @@ class Worker:
                 return 0
             self._registers.renew(connection)
             reading = Reading()
+            self._seen.clear()
             self._take(connection, feed, self._told(connection, feed, found, reading), reading)
             self._give_up(connection, feed, found[-1], reading)
+            # Last of all: what tells of incidents waits for others that do, and nobody waits for it with a dataset.
+            watch(connection, self.catalog, self.city, self._seen)
             arrivals.finish(connection, feed.id, found, reading)
         return reading.messages
 
-    def replay(self, feed: Feed, entry: int, numbers: frozenset[int]) -> None:
+    def replay(self, feed: Feed | OwnFeed, entry: int, numbers: frozenset[int]) -> None:
         """Read messages of an arrival again, whatever became of them the first time.
 
         Raises SourceError when their bytes are no longer kept.
@@ -112,9 +117,13 @@ class Worker:
                     "its bytes are kept no longer.", where=f"arrival {entry}", remedy="Ask its sender for them again."
                 )
             self._registers.renew(connection)
+            self._seen.clear()
             self._take(connection, feed, told, Reading())
+            watch(connection, self.catalog, self.city, self._seen)
 
-    def _told(self, connection: sa.Connection, feed: Feed, found: Sequence[Arrival], reading: Reading) -> list[_Told]:
+    def _told(
+        self, connection: sa.Connection, feed: Feed | OwnFeed, found: Sequence[Arrival], reading: Reading
+    ) -> list[_Told]:
         """The messages of arrivals. An arrival that cannot be opened is set aside as a whole."""
         told: list[_Told] = []
         for arrival in found:
@@ -136,7 +145,7 @@ class Worker:
             raw = unsealed_bytes(raw, key, f"arrival {arrival.id}")
         return [_Told(arrival, number, message) for number, message in enumerate(arrivals.unpack(raw), 1)]
 
-    def _take(self, connection: sa.Connection, feed: Feed, told: list[_Told], reading: Reading) -> None:
+    def _take(self, connection: sa.Connection, feed: Feed | OwnFeed, told: list[_Told], reading: Reading) -> None:
         """Take messages in; where they cannot be taken in together, halves of them, down to the one that fails."""
         if not told:
             return
@@ -162,7 +171,7 @@ class Worker:
         for part in fields(Reading):
             setattr(reading, part.name, getattr(reading, part.name) + getattr(own, part.name))
 
-    def _read(self, connection: sa.Connection, feed: Feed, told: list[_Told], reading: Reading) -> None:
+    def _read(self, connection: sa.Connection, feed: Feed | OwnFeed, told: list[_Told], reading: Reading) -> None:
         protocol, sorter = PROTOCOLS[feed.protocol], self._sorter(feed)
         found = _Sorted()
         for position, one in enumerate(told):
@@ -180,7 +189,7 @@ class Worker:
             self._store(connection, feed, sorter[number], told, records, positions)
 
     def _whole(
-        self, connection: sa.Connection, feed: Feed, protocol: Protocol, one: _Told, reading: Reading
+        self, connection: sa.Connection, feed: Feed | OwnFeed, protocol: Protocol, one: _Told, reading: Reading
     ) -> Message | None:
         """The message, joined from its pieces where it is one; None for a piece that waits for others."""
         if isinstance(feed, MqttFeed):
@@ -206,7 +215,7 @@ class Worker:
         arrivals.drop_pieces(connection, feed.id, key=key)
         return protocol.joined(there[0].message, [protocol.decode(piece.message).body for piece in there])
 
-    def _give_up(self, connection: sa.Connection, feed: Feed, last: Arrival, reading: Reading) -> None:
+    def _give_up(self, connection: sa.Connection, feed: Feed | OwnFeed, last: Arrival, reading: Reading) -> None:
         """Set aside the pieces whose others have not arrived for so long that they never will."""
         before = last.received_at - _PIECES_WAIT
         waited = arrivals.pieces_of(connection, feed.id, before=before)
@@ -231,7 +240,7 @@ class Worker:
     def _store(
         self,
         connection: sa.Connection,
-        feed: Feed,
+        feed: Feed | OwnFeed,
         destination: Destination,
         told: Sequence[_Told],
         records: list[Record],
@@ -261,8 +270,12 @@ class Worker:
         )
         inbox.quarantine(connection, batch, refused)
         inbox.close_batch(connection, batch, stored.counts)
+        if contract.rules and stored.counts.inserted + stored.counts.revised:
+            self._seen.append(Seen(contract.id, batch, stored.keys))
 
-    def _quarantine(self, connection: sa.Connection, feed: Feed, broken: list[tuple[_Told, Reason, str]]) -> None:
+    def _quarantine(
+        self, connection: sa.Connection, feed: Feed | OwnFeed, broken: list[tuple[_Told, Reason, str]]
+    ) -> None:
         """Set aside messages that brought no records. They stand with the feed's first dataset: none is known."""
         if not broken:
             return
@@ -281,7 +294,7 @@ class Worker:
         count = len(broken)
         inbox.close_batch(connection, batch, inbox.Counts(count, 0, count, 0, 0))
 
-    def _open_batch(self, connection: sa.Connection, feed: Feed, dataset: str, told: Sequence[_Told]) -> int:
+    def _open_batch(self, connection: sa.Connection, feed: Feed | OwnFeed, dataset: str, told: Sequence[_Told]) -> int:
         return inbox.open_batch(
             connection,
             told[0].arrival.id,
@@ -293,7 +306,7 @@ class Worker:
             last=told[-1].arrival.id,
         )
 
-    def _sorter(self, feed: Feed) -> Sorter:
+    def _sorter(self, feed: Feed | OwnFeed) -> Sorter:
         if feed.id not in self._sorters:
             contracts = [self.catalog[dataset] for dataset in feed.datasets]
             topics = feed.topics if isinstance(feed, MqttFeed) else None

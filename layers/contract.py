@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from layers.rungs import DatasetId, Datum, Part, Place
+from layers.watching import DURATION, IncidentRule
 from twin.city import Title
 from twin.identifiers import IdentifierKind
 from twin.pseudonyms import PrivateKind
@@ -42,7 +43,7 @@ GeometryType = Literal["point", "line", "polygon", "any"]
 FieldType = Literal["string", "integer", "float", "boolean", "datetime", "date"]
 
 Identifier = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
-Duration = Annotated[str, Field(pattern=r"^\d+ (s|min|h|d)$")]
+Duration = Annotated[str, Field(pattern=DURATION)]
 Rate = Annotated[str, Field(pattern=r"^(\d+(-\d+)? (s|min|h|d)|live|event|change|day|week|month|quarter|term|year)$")]
 Colour = Annotated[str, Field(pattern=r"^(#[0-9a-fA-F]{6}|[a-z][a-z0-9_]*)$")]
 
@@ -317,6 +318,7 @@ class Contract(Part):
     osm: OsmSource | None = None
     gtfs: GtfsSource | None = None
     indicators: tuple[Indicator, ...] = ()
+    rules: tuple[IncidentRule, ...] = Field(default=(), description="when its things become incidents")
     style: Style = Style()
     demo: Demo | None = None
     standards: tuple[str, ...] = ()

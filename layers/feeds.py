@@ -31,11 +31,15 @@ from twin.errors import SetupError
 
 __all__ = [
     "FEEDS",
+    "FRESHNESS",
+    "INCIDENTS",
+    "OWN_FEEDS",
     "Doors",
     "Feed",
     "FolderFeed",
     "HttpFeed",
     "MqttFeed",
+    "OwnFeed",
     "PushFeed",
     "SipFeed",
     "SqlFeed",
@@ -221,6 +225,26 @@ class FolderFeed(_Feed):
             raise ValueError("the files of a folder are of one dataset")
         return value
 
+
+class OwnFeed(_Feed):
+    """What the twin tells itself: it stands in the inbox like all else, and in no file."""
+
+    protocols = ("json",)
+    traits = Traits(replayable=True, ordered=True, acknowledges="a transaction")
+
+    id: Annotated[str, Field(pattern=r"^twin\.[a-z]+$")]
+    transport: Literal["own"] = "own"
+    protocol: ProtocolName = "json"
+
+
+INCIDENTS = OwnFeed(id="twin.incidents", datasets=("operations.incidents",))
+"""What the rules of contracts find."""
+
+FRESHNESS = OwnFeed(id="twin.freshness", datasets=("operations.freshness",))
+"""Which feeds and datasets are on time, late or silent."""
+
+OWN_FEEDS = (INCIDENTS, FRESHNESS)
+"""What the twin tells itself, read like all other feeds."""
 
 Feed = Annotated[
     TcpFeed | SipFeed | MqttFeed | PushFeed | HttpFeed | SqlFeed | FolderFeed, Field(discriminator="transport")

@@ -15,7 +15,7 @@ from layers.arrivals import empty
 from layers.branching.registry import version_key
 from layers.catalog import Catalog
 from layers.contract import Contract, seconds
-from layers.feeds import Feed
+from layers.feeds import OWN_FEEDS, Feed
 from layers.inbox import SEALS, inbox, quarantined
 from layers.indicators import refresh
 from layers.tables import branch_table, dataset_table, indicator_table, latest_table, published_table
@@ -82,7 +82,7 @@ def expire_feeds(
     """
     moment = now or dt.datetime.now(dt.UTC)
     found: dict[str, int] = {}
-    for feed in feeds:
+    for feed in (*feeds, *OWN_FEEDS):
         lasting = [feed.keep, *(catalog[dataset].retention for dataset in feed.datasets)]
         cut_off = moment - dt.timedelta(seconds=min(seconds(one) for one in lasting if one is not None))
         with database.writing() as connection:

@@ -13,13 +13,16 @@ from pydantic import ValidationError
 
 from layers.checks import faults
 from layers.contract import Contract, Indicator, System
+from layers.filters import filter_condition
 from layers.gate import gate_faults
 from layers.quality import keeps, quality_of
-from twin.errors import ContractError, NotFound
+from layers.tables import dataset_table
+from twin.errors import ContractError, InvalidRequest, LimitExceeded, NotFound
 from twin.settings import settings
 
 __all__ = ["Catalog", "Problem", "catalog", "read_catalog", "read_contract"]
 
+_ANY_SRID = 4490
 BUILT_IN = Path(str(resources.files("layers"))) / "catalog"
 
 
@@ -175,12 +178,28 @@ def _across(contracts: dict[str, Contract]) -> Iterator[Problem]:
             register = getattr(rung, "register_", None)
             if register is not None and register not in contracts:
                 yield Problem(path, 1, f"{contract.id}: the register {register!r} is no dataset")
+        yield from (Problem(path, 1, fault) for fault in _rule_faults(contract, contracts))
         if not keeps(contract):
             lacks = "; ".join(title.en for title in quality_of(contract).lacks)
             yield Problem(path, 1, f"{contract.id} promises {contract.quality}, and lacks: {lacks}")
         for indicator in contract.indicators:
             if owners.setdefault(indicator.id, contract.id) != contract.id:
                 yield Problem(path, 1, f"the indicator {indicator.id!r} is declared by {owners[indicator.id]} too")
+
+
+def _rule_faults(contract: Contract, contracts: dict[str, Contract]) -> Iterator[str]:
+    for rule in contract.rules:
+        area = contracts.get(rule.inside or "")
+        if rule.inside is not None and (area is None or area.geometry not in {"polygon", "any"} or area.is_stream):
+            yield f"{rule.id}: {rule.inside!r} is no dataset of areas"
+        elif area is not None and area.data_class not in {"open", "department"}:
+            yield f"{rule.id}: incidents would tell where {area.id} is, which not everybody may know who sees them"
+        for text in (rule.open, rule.close):
+            try:
+                if text is not None:
+                    filter_condition(text, contract, dataset_table(contract, _ANY_SRID), _ANY_SRID)
+            except (InvalidRequest, LimitExceeded) as error:
+                yield f"{rule.id}: {text!r} is no condition over its fields: {error.what}"
 
 
 def _words(loc: tuple[str | int, ...], message: str) -> str:

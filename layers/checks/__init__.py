@@ -12,6 +12,7 @@ from layers.checks.codes import codes
 from layers.checks.demo import demo
 from layers.checks.edits import edits
 from layers.checks.fields import fields
+from layers.checks.incident_rules import incident_rules
 from layers.checks.indicator_names import indicator_names
 from layers.checks.key import key
 from layers.checks.measures import measures
@@ -41,6 +42,7 @@ RULES: tuple[Callable[[Raw], Iterator[Fault]], ...] = (
     fields,
     indicator_names,
     measures,
+    incident_rules,
     protection,
     private,
     people,

@@ -92,6 +92,13 @@ measure = "max(inside)"
 resolution = 9
 window = "1 h"
 title = { zh = "在园人数", en = "Visitors inside" }
+
+[[rules]]
+id = "parks.crowded"
+title = { zh = "拥挤", en = "Crowded" }
+severity = "4"
+open = "inside > 500"
+measure = "inside"
 """
 
 
@@ -209,6 +216,9 @@ CASES = (
     Case("sources", 'map = { hoehe = "height_m", laenge = "lon" }', 'map = { hoehe = "height" }', "leads to 'height'"),
     Case("sources", 'tree_id = "@id"', 'name = "@id"', "osm.map fills 'name', which is not a field"),
     Case("sources", 'map = { healthy = "healthy" }', 'map = { sick = "healthy" }', "demo.map fills 'sick'"),
+    Case("incident_rules", 'measure = "inside"', 'measure = "gate_id"', "no numeric field", contract=GATES),
+    Case("incident_rules", 'class = "department"', 'class = "security"', "not of personal or secret data",
+         at="[[rules]]", contract=GATES),
     Case("demo", 'map = { healthy = "healthy" }', 'map = { healthy = "age >" }', "not an SQL expression"),
     Case("demo", 'where = "age > 100"', 'where = "age > ("', "not an SQL expression"),
     Case("demo", 'where = "age > 100"', 'format = "tif"', "coverages, and only they"),

@@ -1,0 +1,67 @@
+"""`/metrics`: figures for Prometheus, of what somebody may know."""
+
+import datetime as dt
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from ingest.worker import Worker
+from layers.catalog import catalog
+from layers.store import apply
+from tests.api.city import bearer, serving
+from tests.api.test_live import BUSES, VEHICLES, drive
+from tests.layers.park import CITY
+from twin.access import PUBLIC, Audience
+from twin.database import Database
+
+
+@pytest.fixture
+def live(database: Database, home: Path) -> Iterator[tuple[str, Worker]]:
+    """An empty city that is served, and the worker that fills it."""
+    with database.writing() as connection:
+        apply(connection, catalog(), CITY)
+    with serving(database) as url:
+        yield url, Worker(database, catalog(), CITY, home)
+
+
+def figures(url: str, audience: Audience) -> dict[tuple[str, str], list[tuple[dict[str, str], float]]]:
+    """Samples by name and id."""
+    answer = httpx.get(f"{url}/metrics", headers=bearer(audience), timeout=30)
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["content-type"].startswith("text/plain")
+    assert answer.headers["cache-control"] == "no-store"
+    found: dict[tuple[str, str], list[tuple[dict[str, str], float]]] = {}
+    for family in text_string_to_metric_families(answer.text):
+        for sample in family.samples:
+            name = sample.labels.get("id") or sample.labels.get("feed") or ""
+            found.setdefault((sample.name, name), []).append((sample.labels, sample.value))
+    return found
+
+
+def test_states_ages_and_counts(live: tuple[str, Worker]) -> None:
+    url, worker = live
+    drive(worker, VEHICLES, ("1", 290), ("2", 290))
+    found = figures(url, Audience("operations"))
+    ((labels, value),) = found["citytwin_freshness", VEHICLES]
+    assert (labels["kind"], labels["state"], labels["reason"], value) == ("dataset", "on_time", "none", 1)
+    ((_, age_s),) = found["citytwin_age_seconds", VEHICLES]
+    assert 0 < age_s < dt.timedelta(minutes=5).total_seconds()
+    assert found["citytwin_feed_messages_total", "jt808"][0][1] == 2
+    assert {labels["outcome"]: value for labels, value in found["citytwin_feed_outcomes_total", "jt808"]} == {
+        "records": 2, "control": 0, "pieces": 0, "unused": 0, "broken": 0,
+    }  # fmt: skip
+    assert found["citytwin_live_listeners", ""] == [({}, 0)]
+
+
+def test_the_public_hears_of_what_it_may_read_only(live: tuple[str, Worker]) -> None:
+    url, worker = live
+    drive(worker, VEHICLES, ("1", 290))
+    found = figures(url, PUBLIC)
+    assert ("citytwin_freshness", BUSES) in found
+    assert ("citytwin_freshness", VEHICLES) not in found
+    assert not [name for name, _ in found if name.startswith("citytwin_feed")]
+    ids = {name for _, name in found if name}
+    assert ids <= {one.id for one in catalog() if one.data_class == "open"}
