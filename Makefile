@@ -61,6 +61,7 @@ $(TWIN): $(PINS) $(PAGES)
 	@$(debian_packages)
 	need "$$(find_python)" python3 python3-venv
 	need "$$(find_postgis)" "$$(offered_postgis)"
+	need "$$(PATH=$$PATH:/usr/sbin command -v mosquitto)" mosquitto
 	install_needed
 	if ! $(BIN)/python -c pass 2>/dev/null; then "$$(find_python)" -m venv --clear .venv; fi
 	echo "Installing Python packages into .venv"
@@ -72,7 +73,6 @@ $(DEV): $(TWIN)
 	@$(debian_packages)
 	need "$$(command -v chromium)" chromium
 	need "$$(command -v ogr2ogr)" gdal-bin
-	need "$$(PATH=$$PATH:/usr/sbin command -v mosquitto)" mosquitto
 	need "$$(find /usr/share/fonts -iname '*noto*cjk*' -print -quit 2>/dev/null)" fonts-noto-cjk
 	install_needed
 	echo "Installing the tools for tests and checks into .venv"

@@ -105,18 +105,24 @@ def devices(
     import asyncio
     import contextlib
 
-    from ingest.demo.devices import Line, devices_of, run_devices
+    from ingest.demo.broker import broker_of
+    from ingest.demo.devices import devices_of, run_devices
+    from ingest.demo.line import Line
     from ingest.running import feeds_of
     from layers.catalog import catalog
     from twin.city import city
     from twin.database import connect
     from twin.settings import settings
 
-    fleets = devices_of(connect(), catalog(), city(), feeds_of(settings().home, catalog()))
-    for fleet in fleets:
-        typer.echo(f"{len(fleet.ids):,} devices report to {fleet.feed.id} at {fleet.feed.listen} (合成数据 · 仅供演示)")
-    with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(run_devices(fleets, Line(loss, duplicate, reorder, skew), pace=pace))
+    config = settings()
+    found = feeds_of(config.home, catalog())
+    crews = devices_of(connect(), catalog(), city(), found, config.home, f"http://127.0.0.1:{config.port}")
+    for crew in crews:
+        typer.echo(
+            f"{len(crew.ids):,} devices report to {crew.feed.id} over {crew.feed.transport} (合成数据 · 仅供演示)"
+        )
+    with broker_of(found, config.home), contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(run_devices(crews, Line(loss, duplicate, reorder, skew), pace=pace))
 
 
 def dirty(

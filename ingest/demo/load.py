@@ -27,7 +27,7 @@ def load_demo(loader: Loader, *, scale: float, seed: int, say: Callable[[str], N
     SetupError when a dataset holds real records or a part of another synthetic city, before anything is made, and when
     records were refused, at the end.
     """
-    write_feeds(loader.home / FEEDS)
+    write_feeds(loader.home / FEEDS, loader.city)
     name = f"demo, seed {seed}, scale {scale:g}"
     missing = _missing(loader, name)
     if not missing:

@@ -116,12 +116,12 @@ def _answering(database: Database) -> Iterator[Served]:
 
 
 @contextmanager
-def serving(database: Database, contracts: Catalog | None = None) -> Iterator[str]:
+def serving(database: Database, contracts: Catalog | None = None, home: Path | None = None) -> Iterator[str]:
     """Run the application in uvicorn, in a thread, while the block runs; gives its address."""
     with closing(socket.socket()) as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    app = create_app(database, contracts or catalog(), CITY, SECRET)
+    app = create_app(database, contracts or catalog(), CITY, SECRET, home=home)
     server = uvicorn.Server(
         uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning", access_log=False, **SOCKETS)
     )
