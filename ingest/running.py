@@ -22,10 +22,8 @@ from psycopg import sql
 
 from ingest.incidents import expire_incidents
 from ingest.intake import Intake
-from ingest.pipeline import Loader
 from ingest.sources import Source
 from ingest.sources.asking import Asker
-from ingest.sources.folder import FolderReader
 from ingest.sources.mqtt import MqttSession
 from ingest.sources.sip import SipServer
 from ingest.sources.sql import SqlReader
@@ -33,7 +31,7 @@ from ingest.sources.tcp import TcpServer
 from ingest.sources.web import WebReader
 from ingest.telling import tell_freshness
 from ingest.worker import Worker
-from layers.arrivals import ARRIVALS_CHANNEL, contact
+from layers.arrivals import ARRIVALS_CHANNEL
 from layers.catalog import Catalog, catalog
 from layers.dirty import refresh_dirty, waiting_for_refresh
 from layers.feeds import (
@@ -302,35 +300,14 @@ def _receive() -> None:
 
 def _load() -> None:
     """Load the files of watched folders. A process of its own, since a large file takes long."""
+    # Only here: what reads files needs twice the memory of what reads messages.
+    from ingest.pipeline import Loader  # noqa: PLC0415
+    from ingest.sources.folder import FolderReader, load_folders  # noqa: PLC0415
+
     stop, home = _told_to_stop(), settings().home
     reader = FolderReader(Loader(connect(), catalog(), city(), home))
     folders = [feed for feed in feeds_of(home, catalog()) if isinstance(feed, FolderFeed)]
     load_folders(reader, folders, stop)
-
-
-def load_folders(reader: FolderReader, feeds: Sequence[FolderFeed], stop: threading.Event) -> None:
-    """Load what is put into folders until `stop` is set."""
-    told: dict[str, str | None] = {}
-    while not stop.is_set():
-        busy = 0
-        for feed in feeds:
-            fault = None
-            try:
-                busy += reader.step(feed)
-            except (Transient, OSError) as error:
-                fault = f"{error}"
-            if told.get(feed.id, "") != fault:
-                told[feed.id] = fault
-                _tell(reader.loader.database, feed, fault)
-        if not busy:
-            stop.wait(_IDLE_S)
-
-
-def _tell(database: Database, feed: Feed, fault: str | None) -> None:
-    if fault is not None:
-        _log.warning("%s: %s", feed.id, fault)
-    with contextlib.suppress(Transient):
-        contact(database, feed.id, fault)
 
 
 def _work(number: int, workers: int) -> None:

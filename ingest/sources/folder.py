@@ -5,8 +5,11 @@ sealed. One that cannot be read is moved to `refused`, with the reason beside it
 file again, which changes nothing.
 """
 
+import contextlib
 import logging
+import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,12 +18,13 @@ from ingest.codecs.records import ReadOptions
 from ingest.pipeline import Loader, LoadOptions
 from layers import arrivals
 from layers.feeds import FolderFeed
+from twin.database import Database
 from twin.disk import need_room
-from twin.errors import Terminal
+from twin.errors import Terminal, Transient
 
-__all__ = ["FolderReader"]
+__all__ = ["FolderReader", "load_folders"]
 
-_STILL_S = 3.0
+_STILL_S, _IDLE_S = 3.0, 1.0
 _UNFINISHED = (".part", ".partial", ".tmp", ".crdownload", ".filepart", "~")
 _log = logging.getLogger("twin.ingest")
 
@@ -105,3 +109,28 @@ def _moved(path: Path, folder: Path) -> list[Path]:
         number += 1
         stem = f"{path.stem}-{number}"
     return [part.rename(folder / f"{stem}{part.suffix}") for part in _parts(path)]
+
+
+def load_folders(reader: FolderReader, feeds: Sequence[FolderFeed], stop: threading.Event) -> None:
+    """Load what is put into folders until `stop` is set."""
+    told: dict[str, str | None] = {}
+    while not stop.is_set():
+        busy = 0
+        for feed in feeds:
+            fault = None
+            try:
+                busy += reader.step(feed)
+            except (Transient, OSError) as error:
+                fault = f"{error}"
+            if told.get(feed.id, "") != fault:
+                told[feed.id] = fault
+                _tell(reader.loader.database, feed, fault)
+        if not busy:
+            stop.wait(_IDLE_S)
+
+
+def _tell(database: Database, feed: FolderFeed, fault: str | None) -> None:
+    if fault is not None:
+        _log.warning("%s: %s", feed.id, fault)
+    with contextlib.suppress(Transient):
+        arrivals.contact(database, feed.id, fault)

@@ -13,6 +13,7 @@ from layers.catalog import catalog
 from layers.store import apply
 from tests.api.city import bearer, serving
 from tests.api.test_live import BUSES, VEHICLES, drive
+from tests.ingest.test_telling import seconds_ago
 from tests.layers.park import CITY
 from twin.access import PUBLIC, Audience
 from twin.database import Database
@@ -43,7 +44,8 @@ def figures(url: str, audience: Audience) -> dict[tuple[str, str], list[tuple[di
 
 def test_states_ages_and_counts(live: tuple[str, Worker]) -> None:
     url, worker = live
-    drive(worker, VEHICLES, ("1", 290), ("2", 290))
+    second = seconds_ago(10)
+    drive(worker, VEHICLES, ("1", second), ("2", second))
     found = figures(url, Audience("operations"))
     ((labels, value),) = found["citytwin_freshness", VEHICLES]
     assert (labels["kind"], labels["state"], labels["reason"], value) == ("dataset", "on_time", "none", 1)
@@ -58,7 +60,7 @@ def test_states_ages_and_counts(live: tuple[str, Worker]) -> None:
 
 def test_the_public_hears_of_what_it_may_read_only(live: tuple[str, Worker]) -> None:
     url, worker = live
-    drive(worker, VEHICLES, ("1", 290))
+    drive(worker, VEHICLES, ("1", seconds_ago(10)))
     found = figures(url, PUBLIC)
     assert ("citytwin_freshness", BUSES) in found
     assert ("citytwin_freshness", VEHICLES) not in found

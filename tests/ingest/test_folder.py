@@ -10,8 +10,7 @@ import pytest
 import shapely
 
 from ingest.pipeline import Loader
-from ingest.running import load_folders
-from ingest.sources.folder import FolderReader
+from ingest.sources.folder import FolderReader, load_folders
 from layers.catalog import Catalog, catalog
 from layers.feeds import FolderFeed
 from layers.store import apply
@@ -121,7 +120,7 @@ def test_files_that_name_somebody_do_not_stay(reader: FolderReader, contracts: C
 def test_folders_are_watched_and_a_full_disk_leaves_files_where_they_are(
     reader: FolderReader, contracts: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ingest.running._IDLE_S", 0.05)
+    monkeypatch.setattr("ingest.sources.folder._IDLE_S", 0.05)
     room = [False]
     monkeypatch.setattr("twin.disk.has_room", lambda _: room[0])
     drop, stop = tmp_path / "drop", threading.Event()
