@@ -22,7 +22,7 @@ from twin.datum import from_city, parse_datum
 
 __all__ = ["Publishers", "access_points", "ambulances", "meters"]
 
-_KEEPALIVE_S = 30
+_KEEPALIVE_S, _FIRST_S = 30, 2.0
 _QUARTER_S = 900
 _NUMPY = orjson.OPT_SERIALIZE_NUMPY
 
@@ -49,6 +49,7 @@ class Publishers:
         client.loop_start()
         chance, held = random.Random(f"{SEED} {self.feed.id}"), list[bytes]()  # noqa: S311
         try:
+            await asyncio.sleep(_FIRST_S)  # until somebody has subscribed
             while True:
                 now = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=line.skew_s)
                 for topic, record in await asyncio.to_thread(list, self.publish(now)):
@@ -81,21 +82,20 @@ def access_points(feed: MqttFeed, ids: list[str]) -> Publishers:
 
 
 def meters(feed: MqttFeed, buildings: dict[str, str]) -> Publishers:
-    """Meters that are read every quarter of an hour; `buildings` by meter."""
+    """Meters that are read every quarter of an hour, and say what they read now and then; `buildings` by meter."""
     ids = list(buildings)
 
     def publish(now: dt.datetime) -> Published:
-        local = _local(now)
-        names = ("electricity_kw", "water_m3_h", "gas_m3_h")
-        kw, water, gas = (value(name, local, np.arange(len(ids))) for name in names)
         quarter = dt.datetime.fromtimestamp(now.timestamp() // _QUARTER_S * _QUARTER_S, dt.UTC)
+        names = ("electricity_kw", "water_m3_h", "gas_m3_h")
+        kw, water, gas = (value(name, _local(quarter), np.arange(len(ids))) for name in names)
         for number, (meter, building) in enumerate(buildings.items()):
             yield f"meters/{meter}", {
                 "meter_id": meter, "building_id": building, "observed_at": quarter,
                 "electricity_kwh": kw[number] / 4, "water_m3": water[number] / 4, "gas_m3": gas[number] / 4,
             }  # fmt: skip
 
-    return Publishers(feed, ids, float(_QUARTER_S), publish)
+    return Publishers(feed, ids, _QUARTER_S / 5, publish)
 
 
 def ambulances(feed: MqttFeed, stations: dict[str, str], lines: Geometries, city: City) -> Publishers:

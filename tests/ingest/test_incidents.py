@@ -91,11 +91,12 @@ def test_areas_are_entered_and_left(worker: Worker) -> None:
         ("transport.vehicle_fast_in_scenic_area", "closed", "cleared", "1")
     ]
     assert incidents(worker, "closed_at") == [(START + dt.timedelta(seconds=40),)]
-    heard(worker, FEED, position("2", 20, 50.0), position("3", 20, 40.0))
-    heard(worker, FEED, position("2", 21, 40.0), position("3", 21, 40.0))
-    assert incidents(worker, "thing, state")[1:] == [("2", "open")]
-    heard(worker, FEED, position("2", 22, 30.0))
-    assert incidents(worker, "thing, state")[1:] == [("2", "closed")]
+    terminal = "13800000002"  # a terminal's number, although it looks like a telephone's
+    heard(worker, FEED, position(terminal, 20, 50.0), position("3", 20, 40.0))
+    heard(worker, FEED, position(terminal, 21, 40.0), position("3", 21, 40.0))
+    assert incidents(worker, "thing, state")[1:] == [(terminal, "open")]
+    heard(worker, FEED, position(terminal, 22, 30.0))
+    assert incidents(worker, "thing, state")[1:] == [(terminal, "closed")]
 
 
 def test_nothing_heard_ends_it(worker: Worker) -> None:
