@@ -104,6 +104,7 @@ def devices(
     """Let the synthetic city's devices report to the synthetic feeds of sources.toml, until Ctrl-C."""
     import asyncio
     import contextlib
+    import signal
 
     from ingest.demo.broker import broker_of
     from ingest.demo.devices import devices_of, run_devices
@@ -121,8 +122,13 @@ def devices(
         typer.echo(
             f"{len(crew.ids):,} devices report to {crew.feed.id} over {crew.feed.transport} (合成数据 · 仅供演示)"
         )
+    signal.signal(signal.SIGTERM, _end)  # so that the broker ends too
     with broker_of(found, config.home), contextlib.suppress(KeyboardInterrupt):
         asyncio.run(run_devices(crews, Line(loss, duplicate, reorder, skew), pace=pace))
+
+
+def _end(_signal: int, _frame: object) -> None:
+    raise SystemExit(0)
 
 
 def dirty(
