@@ -5,7 +5,6 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 
 import httpx
 import numpy as np
@@ -21,22 +20,10 @@ from ingest.worker import Worker
 from layers.catalog import catalog
 from layers.live import Moved
 from layers.query import Box
-from layers.store import apply
-from tests.api.city import bearer, serving
+from tests.api.city import bearer
 from tests.api.frames import Picture, read_frame
 from tests.api.test_live import BUSES, VEHICLES, drive
-from tests.layers.park import CITY
 from twin.access import PUBLIC, Audience
-from twin.database import Database
-
-
-@pytest.fixture
-def live(database: Database, home: Path) -> Iterator[tuple[str, Worker]]:
-    """An empty city that is served, and the worker that fills it."""
-    with database.writing() as connection:
-        apply(connection, catalog(), CITY)
-    with serving(database) as url:
-        yield url, Worker(database, catalog(), CITY, home)
 
 
 @contextmanager

@@ -5,7 +5,6 @@ import datetime as dt
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,27 +12,14 @@ import pytest
 
 from api.liveboard import Listener
 from ingest.worker import Worker
-from layers.catalog import catalog
 from layers.live import Change
-from layers.store import apply
 from layers.versions import mark_changed
-from tests.api.city import bearer, serving
+from tests.api.city import bearer
 from tests.ingest.test_running import feed
 from tests.ingest.test_worker import drain, position, receive
-from tests.layers.park import CITY
 from twin.access import PUBLIC, Audience
-from twin.database import Database
 
 BUSES, VEHICLES = "transport.buses", "transport.vehicles"
-
-
-@pytest.fixture
-def live(database: Database, home: Path) -> Iterator[tuple[str, Worker]]:
-    """An empty city that is served, and the worker that fills it."""
-    with database.writing() as connection:
-        apply(connection, catalog(), CITY)
-    with serving(database) as url:
-        yield url, Worker(database, catalog(), CITY, home)
 
 
 class Events:

@@ -1,31 +1,16 @@
 """`/metrics`: figures for Prometheus, of what somebody may know."""
 
 import datetime as dt
-from collections.abc import Iterator
-from pathlib import Path
 
 import httpx
-import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from ingest.worker import Worker
 from layers.catalog import catalog
-from layers.store import apply
-from tests.api.city import bearer, serving
+from tests.api.city import bearer
 from tests.api.test_live import BUSES, VEHICLES, drive
 from tests.ingest.test_telling import seconds_ago
-from tests.layers.park import CITY
 from twin.access import PUBLIC, Audience
-from twin.database import Database
-
-
-@pytest.fixture
-def live(database: Database, home: Path) -> Iterator[tuple[str, Worker]]:
-    """An empty city that is served, and the worker that fills it."""
-    with database.writing() as connection:
-        apply(connection, catalog(), CITY)
-    with serving(database) as url:
-        yield url, Worker(database, catalog(), CITY, home)
 
 
 def figures(url: str, audience: Audience) -> dict[tuple[str, str], list[tuple[dict[str, str], float]]]:
