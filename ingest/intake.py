@@ -23,7 +23,7 @@ __all__ = ["Intake"]
 
 _MOST_MESSAGES, _MOST_BYTES = 5_000, 4_000_000
 _FULL_BYTES, _ROOMY_BYTES = 16_000_000, 4_000_000
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 5.0
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 2.0
 _log = logging.getLogger("twin.ingest")
 
 Kept = Callable[[Sequence[bytes]], None]

@@ -181,7 +181,7 @@ def test_postgres_killed_under_load(home: Path) -> None:
         reading.join(60)
     assert answered.total() == terminals * len(moments)
     assert ask(database, "SELECT count(*), count(DISTINCT id) FROM transport.vehicles") == [(answered.total(),) * 2]
-    assert max(gaps_s) < 15, f"ingest went on after {gaps_s} s"
+    assert max(gaps_s) < 10, f"ingest went on after {gaps_s} s"
     asyncio.run(database.aclose())
 
 
