@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 from ingest.intake import Intake
@@ -29,6 +30,8 @@ class Asker:
         self._every_s = seconds(feed.every)
         self._feed, self._intake, self._ask = feed, intake, ask
         self._running: asyncio.Task[None] | None = None
+        # A thread of its own: one that waits long for an answer keeps nobody from being kept.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"ask-{feed.id}")
 
     async def start(self) -> None:
         """Begin to ask."""
@@ -38,6 +41,7 @@ class Asker:
         """Ask no more."""
         if self._running is not None:
             self._running.cancel()
+        self._thread.shutdown(wait=False, cancel_futures=True)
 
     def stop(self) -> None:
         """Nothing is left to end."""
@@ -46,7 +50,7 @@ class Asker:
         pause_s = _FIRST_PAUSE_S
         while True:
             try:
-                await asyncio.to_thread(self._ask_once)
+                await asyncio.get_running_loop().run_in_executor(self._thread, self._ask_once)
                 await self._intake.contact(None)
                 wait_s, pause_s = float(self._every_s), _FIRST_PAUSE_S
             except Transient as error:

@@ -18,12 +18,13 @@ from api.frames import Table, Told
 from api.liveboard import Watcher
 from ingest.worker import Worker
 from layers.catalog import catalog
+from layers.grants import may_read
 from layers.live import Moved
 from layers.query import Box
 from tests.api.city import bearer
 from tests.api.frames import Picture, read_frame
 from tests.api.test_live import BUSES, VEHICLES, drive
-from twin.access import PUBLIC, Audience
+from twin.access import FIXED_AUDIENCES, PUBLIC, Audience
 
 
 @contextmanager
@@ -145,6 +146,21 @@ def test_following_protected_data_is_put_on_record(live: tuple[str, Worker]) -> 
     with worker.database.writing() as connection:
         rows = connection.exec_driver_sql("SELECT dataset FROM twin.audit WHERE action = 'read'").all()
     assert [row[0] for row in rows] == [security]
+
+
+@pytest.mark.parametrize("name", FIXED_AUDIENCES)
+def test_nobody_watches_what_they_may_not_read(live: tuple[str, Worker], name: str) -> None:
+    """Every dataset of points, as every audience: opened where it may be read, else as absent as what is none."""
+    url, audience = live[0], Audience(name)
+    points = [contract for contract in catalog() if contract.geometry == "point"]
+    assert points
+    for contract in points:
+        try:
+            with watching(url, f"collections={contract.id}", audience):
+                status = 200
+        except InvalidStatus as refused:
+            status = refused.response.status_code
+        assert status == (200 if may_read(contract.data_class, contract, audience) else 404), contract.id
 
 
 def test_who_joins_while_things_move_misses_nothing(live: tuple[str, Worker]) -> None:
