@@ -118,8 +118,10 @@ class Table:
             told.slots, told.words = np.zeros(len(self._ids), np.bool_), {}
         elif len(told.slots) < len(self._ids):
             told.slots = np.concatenate([told.slots, np.zeros(len(self._ids) - len(told.slots), np.bool_)])
-        inside = self._inside(told.box, frame.slots)
-        here, away = frame.slots[inside], frame.slots[~inside]
+        # What has gone since the frame was written is told by a later one.
+        slots = frame.slots[[self._ids[slot] is not None for slot in frame.slots.tolist()]]
+        inside = self._inside(told.box, slots)
+        here, away = slots[inside], slots[~inside]
         fresh = here[~told.slots[here]]
         gone = np.concatenate([away[told.slots[away]], frame.removed[told.slots[frame.removed]]])
         told.slots[here], told.slots[gone] = True, False

@@ -130,9 +130,10 @@ def _columns(
     contract: Contract, rows: sa.FromClause
 ) -> tuple[dict[str, sa.ColumnElement[Any]], dict[str, sa.ColumnElement[Any]]]:
     """The columns that are numbers, and those that are texts."""
-    numbers: dict[str, sa.ColumnElement[Any]] = {
-        "lon": sa.func.ST_X(rows.c.geom), "lat": sa.func.ST_Y(rows.c.geom)
-    }  # fmt: skip
+    # Also in a dataset of points a record may be known only by its area.
+    is_point = sa.func.ST_GeometryType(rows.c.geom) == "ST_Point"
+    point = sa.case((is_point, rows.c.geom), else_=sa.func.ST_PointOnSurface(rows.c.geom))
+    numbers: dict[str, sa.ColumnElement[Any]] = {"lon": sa.func.ST_X(point), "lat": sa.func.ST_Y(point)}
     words: dict[str, sa.ColumnElement[Any]] = {}
     for name, spec in contract.fields.items():
         column = rows.c[name]

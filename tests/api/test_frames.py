@@ -21,6 +21,7 @@ from layers.catalog import catalog
 from layers.grants import may_read
 from layers.live import Moved
 from layers.query import Box
+from layers.versions import mark_changed
 from tests.api.city import bearer
 from tests.api.frames import Picture, read_frame
 from tests.api.test_live import BUSES, VEHICLES, drive
@@ -80,6 +81,31 @@ def test_an_area_is_told_of_what_comes_and_goes_and_may_move(live: tuple[str, Wo
         socket.send(json.dumps({"bbox": None}))
         picture.take(data(socket))
         assert set(picture.things) == {"1", "2"}
+
+
+def test_records_that_are_known_by_their_area_have_a_point_in_it(live: tuple[str, Worker]) -> None:
+    url, worker = live
+    dataset = "operations.resources"
+    places = ("ST_MakePoint(117.3, 34.8)", "ST_MakeEnvelope(117.4, 34.8, 117.6, 34.9)", "NULL::geometry")
+
+    def change(statement: str) -> None:
+        with worker.database.writing() as connection:
+            connection.exec_driver_sql(statement)
+            mark_changed(connection, dataset, dt.datetime.now(dt.UTC))
+
+    for number, place in enumerate(places):
+        change(
+            f"INSERT INTO {dataset} (id, resource_id, name, valid, recorded, geom) VALUES ('{number}', '{number}', 'x',"
+            f" '[2020-01-01,)', '[2020-01-01,)', ST_SetSRID({place}, 4490))"
+        )
+    with watching(url, f"collections={dataset}", Audience("dispatch")) as socket:
+        picture = Picture()
+        picture.take(data(socket))
+        assert set(picture.things) == {"0", "1"}, "what has no place is left out"
+        assert 117.4 < picture.things["1"]["lon"] < 117.6
+        change(f"UPDATE {dataset} SET recorded = tstzrange(lower(recorded), now()) WHERE id = '0'")
+        picture.take(data(socket))
+        assert set(picture.things) == {"1"}, "what is true no longer is removed"
 
 
 @pytest.mark.parametrize("text", ["hello", "[]", '{"bbox": [1, 2]}', '{"bbox": ["a", 1, 2, 3]}', "{}"])
