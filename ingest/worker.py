@@ -39,7 +39,7 @@ from twin.sealing import unsealed_bytes
 
 __all__ = ["Worker"]
 
-_MOST_MESSAGES = 20_000
+_MOST_MESSAGES = 10_000
 _LONGEST_SPAN = dt.timedelta(seconds=60)
 _PIECES_WAIT = dt.timedelta(minutes=10)
 _SHOWN_BYTES = 200
