@@ -1,6 +1,7 @@
 """Sources that are asked: every so often, from where the last asking ended."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
@@ -14,6 +15,7 @@ from twin.errors import Transient, TwinError
 __all__ = ["Answer", "Asker"]
 
 _FIRST_PAUSE_S = 1.0
+_log = logging.getLogger("twin.ingest")
 
 
 class Answer(NamedTuple):
@@ -59,6 +61,10 @@ class Asker:
                 pause_s = 2 * pause_s
             except TwinError as error:  # asked again in turn: somebody may have mended it
                 await self._intake.contact(str(error))
+                wait_s = float(self._every_s)
+            except Exception as error:  # noqa: BLE001  (whatever one answer does, the next is asked for)
+                _log.exception("%s: what it answered cannot be taken", self._feed.id)
+                await self._intake.contact(f"what it answered cannot be taken: {type(error).__name__}.")
                 wait_s = float(self._every_s)
             await asyncio.sleep(wait_s)
 

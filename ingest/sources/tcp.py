@@ -1,6 +1,7 @@
 """Devices that connect over TCP: each message is answered as its protocol says, once it is kept."""
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 
@@ -65,7 +66,7 @@ class Connections(set["Connection"]):
             connection.pause(full=full)
 
 
-class Connection(asyncio.Protocol):
+class Connection(asyncio.Protocol, ABC):
     """Whoever connects: what it sends is cut into messages; it is made to wait, and hung up on when it is silent."""
 
     def __init__(self, split: Callable[[bytes], Cut], intake: Intake, others: Connections) -> None:
@@ -76,9 +77,9 @@ class Connection(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self.transport: asyncio.Transport | None = None
 
+    @abstractmethod
     def arrived(self, messages: list[bytes]) -> None:
         """Take messages in."""
-        raise NotImplementedError
 
     def cut_off(self, left: bytes) -> None:
         """Take in what is left of a message when the connection ends."""

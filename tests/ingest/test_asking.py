@@ -259,6 +259,22 @@ def test_a_feed_is_asked_again_and_goes_on_over_restarts(database: Database, tmp
     assert received(database, "web") == [b'{"n": 1}', b'{"n": 3}', b'{"n": 4}', b'{"n": 5}']
 
 
+def test_an_answer_that_cannot_be_taken_ends_nothing(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mistake of ours with one answer: the fault is told, and the next answer is asked for."""
+    monkeypatch.setattr("ingest.sources.web.WebReader._page_behind", lambda *_: 1 / 0)
+    asked = [0]
+
+    def answer(*_: object) -> Reply:
+        asked[0] += 1
+        return 200, {}, b"{}"
+
+    with serving(answer) as server:
+        feed = web(f"http://127.0.0.1:{server.port}/")
+        receiving(database, tmp_path, feed, lambda: asked[0] >= 2 and "ZeroDivisionError" in (fault(database) or ""))
+
+
 def table(feed_home: Path, kind: str = "TEXT") -> sa.Engine:
     """A department's database: its table, and the secret that leads to it."""
     engine = sa.create_engine(f"sqlite:///{feed_home / 'theirs.db'}")
