@@ -10,13 +10,13 @@ CHUNK = 32_768
 """Items per chunk: a few float64 arrays of this size stay in a core's second-level cache."""
 
 
-def in_chunks(work: Callable[[slice], object], size: int) -> None:
-    """Call `work` with slices that cover `range(size)` once, on as many threads as there are cores.
+def in_chunks(work: Callable[[slice], object], size: int, chunk: int = CHUNK) -> None:
+    """Call `work` with slices of `chunk` that cover `range(size)` once, on as many threads as there are cores.
 
     `work` writes its results into arrays made by the caller. It gains from threads only while it releases the
     interpreter's lock (numba kernels with `nogil`, h3ronpy, numpy). The first error it raises is raised here.
     """
-    slices = [slice(start, min(start + CHUNK, size)) for start in range(0, size, CHUNK)]
+    slices = [slice(start, min(start + chunk, size)) for start in range(0, size, chunk)]
     cores = len(os.sched_getaffinity(0))
     if len(slices) < 2 or cores < 2:
         for part in slices:
