@@ -19,6 +19,7 @@ from api import (
     branches,
     changes,
     collections,
+    dispatch,
     grants,
     health,
     indicators,
@@ -32,6 +33,7 @@ from api import (
     problems,
     push,
     quarantine,
+    roads,
     tiles,
     within,
 )
@@ -43,6 +45,7 @@ from api.gazetteers import Gazetteers
 from api.limits import Allowance, RateLimit
 from api.liveboard import LiveBoard
 from api.middleware import Guard
+from api.networks import Networks
 from api.rights import Rights
 from api.standing import Standing
 from api.upkeep import keep_up
@@ -67,6 +70,8 @@ _ROUTERS = (
     indicators,
     within,
     places,
+    dispatch,
+    roads,
     areas,
     live,
     livesocket,
@@ -101,6 +106,7 @@ def create_app(
     """
     facts = Facts(database, profile)
     gazetteers, board = Gazetteers(database, contracts, profile, facts), LiveBoard(database, profile)
+    networks = Networks(database, contracts, profile, facts, home)
     rights, log = (
         Rights(database, contracts, profile),
         AuditLog(database, home / HEAD_FILE if home is not None else None),
@@ -109,9 +115,9 @@ def create_app(
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
         upkeep = asyncio.create_task(keep_up(database, contracts, profile, home)) if home is not None else None
-        warming, hearing = asyncio.create_task(gazetteers.warm()), asyncio.create_task(board.run())
+        beside = [asyncio.create_task(task) for task in (gazetteers.warm(), networks.warm(), board.run())]
         yield
-        for task in (warming, hearing):
+        for task in beside:
             task.cancel()
         board.close()
         if upkeep is not None:
@@ -129,6 +135,7 @@ def create_app(
         rights,
         log,
         gazetteers,
+        networks,
         board,
         Standing(database, contracts, profile, home),
         provider,

@@ -16,6 +16,7 @@ from api.facts import Facts
 from api.gazetteers import Gazetteers
 from api.liveboard import LiveBoard
 from api.memento import accepted_datetime
+from api.networks import Networks
 from api.problems import Unidentified
 from api.rights import Rights
 from api.standing import Standing
@@ -62,6 +63,7 @@ class Context:
     rights: Rights
     audit: AuditLog
     gazetteers: Gazetteers
+    networks: Networks
     live: LiveBoard
     standing: Standing
     provider: Provider | None = None

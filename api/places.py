@@ -22,7 +22,7 @@ from twin.geometry import METRES_PER_DEGREE, inside
 from twin.identifiers import Identifier, recognise, suspects
 from twin.view import View
 
-__all__ = ["router"]
+__all__ = ["candidates_of", "router"]
 
 router = APIRouter(route_class=ViewRoute, tags=["Places"], dependencies=[Depends(strict_parameters)])
 
@@ -98,12 +98,24 @@ async def _answers(request: Request, caller: Caller, view: View, questions: list
         if question.q is None:
             found, notes = _coordinate(question, context, gazetteer)
         else:
-            codes = recognise(question.q)
-            found = await _codes(request, caller, view, codes, gazetteer) if codes else []
-            found = found or gazetteer.resolve(question.q, question.area)
-            notes = _notes(question.q, codes, gazetteer) if not found else []
+            found, notes = await _of_text(request, caller, view, gazetteer, question.q, question.area)
         answers.append(_collection(found, notes, gazetteer))
     return answers
+
+
+async def candidates_of(request: Request, caller: Caller, view: View, text: str) -> tuple[list[Candidate], list[str]]:
+    """The places that a text or a code may mean, best first, or why it means none."""
+    gazetteer = await context_of(request).gazetteers.of(view)
+    return await _of_text(request, caller, view, gazetteer, text, "")
+
+
+async def _of_text(
+    request: Request, caller: Caller, view: View, gazetteer: Gazetteer, text: str, area: str
+) -> tuple[list[Candidate], list[str]]:
+    codes = recognise(text)
+    found = await _codes(request, caller, view, codes, gazetteer) if codes else []
+    found = found or gazetteer.resolve(text, area)
+    return found, _notes(text, codes, gazetteer) if not found else []
 
 
 def _require_one(question: Question, where: str) -> None:

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from layers.rungs import DatasetId, Datum, Part, Place
+from layers.travelled import ClosureSource, DispatchSource, RoadSource
 from layers.watching import DURATION, IncidentRule
 from twin.city import Title
 from twin.identifiers import IdentifierKind
@@ -314,6 +315,9 @@ class Contract(Part):
     names: Names | None = None
     areas: AreaKind | None = None
     dasymetric: Dasymetric | None = None
+    roads: RoadSource | None = None
+    closes: ClosureSource | None = None
+    dispatch: DispatchSource | None = None
     source: tuple[Source, ...] = Field(default=(), description="one, or a list: several protocols bring the same")
     osm: OsmSource | None = None
     gtfs: GtfsSource | None = None

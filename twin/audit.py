@@ -54,6 +54,7 @@ Action = Literal[
     "reopen",
     "merge",
     "discard",
+    "roads",
     "retention",
     "audit",
     "prune",

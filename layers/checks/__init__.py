@@ -27,6 +27,7 @@ from layers.checks.sources import sources
 from layers.checks.style import style
 from layers.checks.time_fields import time_fields
 from layers.checks.time_of_kind import time_of_kind
+from layers.checks.travelled import travelled
 
 __all__ = ["RESERVED_COLUMNS", "RULES", "Fault", "Raw", "faults"]
 
@@ -48,6 +49,7 @@ RULES: tuple[Callable[[Raw], Iterator[Fault]], ...] = (
     people,
     closed_fields,
     edits,
+    travelled,
     sources,
     demo,
     style,

@@ -1,7 +1,8 @@
 """Ways: centre lines as their source draws them, before anybody travels on them."""
 
+import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -68,3 +69,13 @@ class Ways:
 
     def __len__(self) -> int:
         return len(self.first) - 1
+
+    @property
+    def digest(self) -> str:
+        """A hash of everything in it."""
+        found = hashlib.sha256()
+        for one in fields(self):
+            value = getattr(self, one.name)
+            found.update(one.name.encode())
+            found.update(value.tobytes() if isinstance(value, np.ndarray) else repr(value).encode())
+        return found.hexdigest()

@@ -224,6 +224,10 @@ CASES = (
     Case("demo", 'where = "age > 100"', 'format = "tif"', "coverages, and only they"),
     Case("style", 'circle = { colour = "#009E73" }', 'circle = { colour = "species" }', "neither a hex colour nor"),
     Case("style", 'label = "tree_id"', 'label = "name"', "label is 'name', which is not a field"),
+    Case("travelled", 'label = "tree_id"', 'label = "tree_id"\n[closes]\nreason = "why"', "'why' is not a field",
+         at='reason = "why"'),
+    Case("travelled", 'label = "tree_id"', 'label = "tree_id"\n[dispatch]\nprofile = "tank"', "nobody travels as 'tank'",
+         at='profile = "tank"'),
     # What the gate of the public map refuses.
     Case("gate", 'class = "open"', 'class = "open"\nsensitive = "cameras"', "it shows cameras", at='class = "open"'),
     Case("gate", 'title = { zh = "古树", en = "Old trees" }', 'title = { zh = "摄像机", en = "Old trees" }',
