@@ -9,8 +9,9 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from api.answers import GEOJSON, json_response, link
 from api.auditing import ViewRoute, add_to_entry
-from api.context import caller_of, context_of, strict_parameters, view_of
+from api.context import caller_of, context_of, readable, strict_parameters, view_of
 from api.differences import require_readable
+from api.roads import STAFF
 from api.whereabouts import Whereabouts, whereabouts
 from layers.contract import Contract
 from layers.refusals import wrong_questions
@@ -24,17 +25,19 @@ from twin.access import Caller
 from twin.errors import InvalidRequest
 from twin.view import View
 
-__all__ = ["router"]
+__all__ = ["MOST_AWAY_M", "ProfileParameter", "network_of", "on_road", "place_of", "router"]
 
 router = APIRouter(route_class=ViewRoute, tags=["Dispatch"], dependencies=[Depends(strict_parameters)])
 
 _HEADERS = {"Cache-Control": "no-store", "Vary": "Authorization"}
 _MOST = 100
-_NEAR_M = 2_000.0
+MOST_AWAY_M = 2_000.0
 """How far from a road a place may be."""
 _NAMED = 50
 
-Profile = Annotated[str | None, Query(max_length=40, description="who travels: car, ambulance, fire_engine, walking")]
+ProfileParameter = Annotated[
+    str | None, Query(max_length=40, description="who travels: car, ambulance, fire_engine, walking")
+]
 
 
 @router.get("/dispatch/nearest", response_class=Response)
@@ -45,7 +48,7 @@ async def read_nearest(  # noqa: PLR0913, PLR0917  (what may be asked)
     where: Annotated[Whereabouts, Depends(whereabouts)],
     resource: Annotated[str, Query(max_length=100, description="the dataset of the resources")],
     k: Annotated[int, Query(ge=1, le=_MOST, description="how many")] = 5,
-    profile: Profile = None,
+    profile: ProfileParameter = None,
     kind: Annotated[str | None, Query(max_length=200, description="one kind or several, by commas")] = None,
     skills: Annotated[str | None, Query(max_length=200, description="skills that all are needed")] = None,
     filter: Annotated[str | None, Query(max_length=8_192, description="CQL2 over the dataset's fields")] = None,  # noqa: A002
@@ -59,18 +62,23 @@ async def read_nearest(  # noqa: PLR0913, PLR0917  (what may be asked)
         raise InvalidRequest(f"{contract.id} has nothing that can travel.", where="resource", remedy="Name another.")
     travels = profile or (contract.dispatch.profile if contract.dispatch is not None else "car")
     following = await context_of(request).networks.of(view, travels)
-    place = _on_road(following, where)
+    place = on_road(following, where)
+    may_know = {one.id for one in readable(context_of(request), caller.audience)}
+    if caller.audience.name in STAFF:
+        may_know |= STAFF
     wanted = Wanted(filter, _words(kind), _words(skills), available)
     resources = await _resources(request, contract, view, wanted)
     limit_ms = SHUT_MS - 1 if within_s is None else round(within_s * 1000)
     answer = _nearest(following, place, resources, k, limit_ms, with_path=path)
+    notes = _notes(following, place, resources, may_know, is_empty=not answer["features"])
     add_to_entry(request, ids=tuple(one["id"] for one in answer["features"]))
     body = {
         "type": "FeatureCollection",
         "numberReturned": len(answer["features"]),
-        "place": _place(following, where, place),
-        "network": _network(following),
+        "place": place_of(following, where, place),
+        "network": network_of(following),
         **answer,
+        **({"notes": notes} if notes else {}),
         "resource": contract.id,
         "links": [link(str(request.url), "self", GEOJSON)],
     }
@@ -81,12 +89,12 @@ def _words(text: str | None) -> tuple[str, ...]:
     return tuple(word.strip() for word in (text or "").split(",") if word.strip())
 
 
-def _on_road(following: Following, where: Whereabouts) -> Spot:
+def on_road(following: Following, where: Whereabouts) -> Spot:
     """The place on the network. Raises InvalidRequest where no road is near."""
-    spots = following.router.locator.near(np.array([where.lon]), np.array([where.lat]), _NEAR_M)
+    spots = following.router.locator.near(np.array([where.lon]), np.array([where.lat]), MOST_AWAY_M)
     if spots.edge[0] < 0:
         raise InvalidRequest(
-            f"no road for {following.profile.id} is within {_NEAR_M:,.0f} m of {where.lon:.5f}, {where.lat:.5f}.",
+            f"no road for {following.profile.id} is within {MOST_AWAY_M:,.0f} m of {where.lon:.5f}, {where.lat:.5f}.",
             where="lon",
             remedy="Name a place nearer to a road, or another profile.",
         )
@@ -106,7 +114,7 @@ def _nearest(
     following: Following, place: Spot, resources: Resources, k: int, limit_ms: int, *, with_path: bool
 ) -> dict[str, Any]:
     """The features, the nearest first, and why the others are not among them."""
-    spots = following.router.locator.near(resources.lon, resources.lat, _NEAR_M)
+    spots = following.router.locator.near(resources.lon, resources.lat, MOST_AWAY_M)
     reasons = list(resources.reasons)
     for at in np.flatnonzero(spots.edge < 0).tolist():
         reasons[at] = reasons[at] or "no_road_near"
@@ -122,11 +130,9 @@ def _nearest(
     ]
     left = [(at, reason) for at, reason in enumerate(reasons) if reason is not None]
     others = [{"id": resources.ids[at], "reason": reason} for at, reason in left[:_NAMED]]
-    notes = _notes(following, place, resources, found)
     return {
         "features": features,
         "others": {"counts": dict(Counter(reason for _, reason in left)), "some": others},
-        **({"notes": notes} if notes else {}),
     }
 
 
@@ -142,16 +148,16 @@ def _search(
     return found, [*ways] if with_path else [None] * len(found)
 
 
-def _notes(following: Following, place: Spot, resources: Resources, found: list[Found]) -> list[str]:
-    """What somebody should know of an answer."""
+def _notes(following: Following, place: Spot, resources: Resources, may_know: set[str], *, is_empty: bool) -> list[str]:
+    """What somebody should know of an answer. `may_know`: the sources whose reasons they may read."""
     notes: list[str] = []
     closing = following.closing(place.edge)
     if closing:
-        said = "; ".join(f"{one.id} {one.reason}".strip() for one in closing)
+        said = "; ".join(f"{one.id} {one.reason if one.source in may_know else ''}".strip() for one in closing)
         notes.append(f"the place lies in a closure ({said}): the last stretch leads into it")
     if not resources.ids:
         notes.append("no resource is meant by the question")
-    elif not found:
+    elif is_empty:
         notes.append("none of them comes there; see `others`")
     return notes
 
@@ -181,7 +187,8 @@ def _feature(
     }
 
 
-def _place(following: Following, where: Whereabouts, spot: Spot) -> dict[str, Any]:
+def place_of(following: Following, where: Whereabouts, spot: Spot) -> dict[str, Any]:
+    """A place as answers tell it: how it was found, and which road it lies on."""
     network = following.router.network
     return {
         **asdict(where),
@@ -191,7 +198,7 @@ def _place(following: Following, where: Whereabouts, spot: Spot) -> dict[str, An
     }
 
 
-def _network(following: Following) -> dict[str, Any]:
+def network_of(following: Following) -> dict[str, Any]:
     """Which network answered, and what held on it."""
     return {
         "profile": following.profile.id,

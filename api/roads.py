@@ -1,6 +1,7 @@
 """`/roads`: closures and speeds, each with author, reason and end."""
 
 import asyncio
+from dataclasses import asdict
 from http import HTTPStatus
 from typing import Annotated, Any
 
@@ -13,24 +14,25 @@ from shapely.errors import ShapelyError
 
 from api.answers import GEOJSON, json_response, json_text, link, url_of
 from api.auditing import ViewRoute
-from api.context import Context, caller_of, context_of, strict_parameters
+from api.context import Context, caller_of, context_of, strict_parameters, view_of
 from api.differences import require_readable
 from layers.query import ItemsQuery, selected
 from layers.roads.conditions import Condition, end, end_source, holding, say
-from layers.roads.profiles import profile
+from layers.roads.profiles import profile as profile_named
 from layers.roads.stretches import stretch
 from twin.access import Caller
 from twin.errors import InvalidRequest, NotAllowed
 from twin.geometry import METRES_PER_DEGREE
 from twin.view import View
 
-__all__ = ["router"]
+__all__ = ["STAFF", "router"]
 
 router = APIRouter(route_class=ViewRoute, tags=["Roads"], dependencies=[Depends(strict_parameters)])
 
 _HEADERS = {"Cache-Control": "no-store", "Vary": "Authorization"}
 _MAY_SAY = frozenset({"dispatch", "operations", "administrator"})
-_MAY_READ = _MAY_SAY | {"planner"}
+STAFF = _MAY_SAY | {"planner"}
+"""Who reads why roads are closed."""
 _MOST_SHAPES = 5_000
 Number = Annotated[int, Path(ge=1, le=2**63 - 1)]
 
@@ -95,13 +97,26 @@ def _speaker(request: Request, caller: Annotated[Caller, Depends(caller_of)]) ->
 
 
 def _reader(request: Request, caller: Annotated[Caller, Depends(caller_of)]) -> Caller:
-    if caller.audience.name not in _MAY_READ:
+    if caller.audience.name not in STAFF:
         return _speaker(request, caller)
     return caller
 
 
 Speaker = Annotated[Caller, Depends(_speaker)]
 Reader = Annotated[Caller, Depends(_reader)]
+
+
+@router.get("/roads/network", response_class=Response)
+async def read_network(
+    request: Request,
+    view: Annotated[View, Depends(view_of)],
+    profile: Annotated[str, Query(max_length=40, description="who travels")] = "car",
+) -> Response:
+    """The network of one who travels: how large it is, and what of the roads is no part of it."""
+    following = await context_of(request).networks.of(view, profile)
+    network, report = following.router.network, asdict(following.router.network.report)
+    body = {"profile": following.profile.model_dump(exclude_none=True), "digest": network.digest, "report": report}
+    return json_response(body, headers=_HEADERS)
 
 
 @router.get("/roads/closures", response_class=Response)
@@ -155,7 +170,7 @@ def reset_speeds(
 async def _say(request: Request, caller: Caller, new: NewCondition, factor: float, source: str) -> Response:
     context = context_of(request)
     for name in new.profiles:
-        profile(name)
+        profile_named(name)
     shape, said = await _shape(request, caller, new)
     travels = new.profiles[0] if new.profiles else "car"
     following = await context.networks.of(View(audience=caller.audience), travels)

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from layers.roads.conditions import Condition
+from layers.roads.isochrone import Cells
 from layers.roads.profiles import Profile
 from layers.roads.routing import Router
 from layers.roads.touching import Edges
@@ -26,10 +27,17 @@ class Following:
     def __init__(self, router: Router, profile: Profile) -> None:
         self.router, self.profile = router, profile
         self._held: dict[str, tuple[Condition, Ints]] = {}
+        self._cells: dict[int, Cells] = {}
 
     @cached_property
     def _edges(self) -> Edges:
         return Edges(self.router.network)
+
+    def cells(self, resolution: int) -> Cells:
+        """The cells of the network at a resolution, made when first asked for."""
+        if resolution not in self._cells:
+            self._cells[resolution] = Cells(self.router.network, resolution)
+        return self._cells[resolution]
 
     @property
     def conditions(self) -> Mapping[str, Condition]:

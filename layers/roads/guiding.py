@@ -63,6 +63,8 @@ def guide(traffic: Traffic, way: Way) -> Guide:
         _piece(traffic, arc, way.enter if at == 0 else 0.0, way.leave if at == last else 1.0)
         for at, arc in enumerate(way.arcs)
     ]
+    # Who stands at a crossing has passed nothing of the street before it.
+    pieces = [piece for piece in pieces if piece.distance_m > 0] or pieces
     points = np.concatenate([piece.line for piece in pieces])
     kept = np.ones(len(points), dtype=np.bool_)
     kept[1:] = (points[1:] != points[:-1]).any(axis=1)

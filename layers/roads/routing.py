@@ -20,13 +20,21 @@ from layers.roads.search import descend, nearest, nearest_of_all, nearest_to_spo
 from layers.roads.spots import Locator, Spot, Spots
 from layers.roads.traffic import Traffic
 
-__all__ = ["Fleet", "Found", "Router", "Table", "Way"]
+__all__ = ["Fleet", "Found", "Reach", "Router", "Table", "Way"]
 
 Ints = NDArray[np.int32]
 Floats = NDArray[np.float64]
 
 _DENSE = 300
 """With more resources than one for so many nodes the search around the place is quicker than the hierarchy."""
+_AT_END_M, _HALF = 1.0, 0.5
+
+
+class Reach(NamedTuple):
+    """The nodes that are reached, in order of time, and after how many milliseconds."""
+
+    nodes: Ints
+    ms: Ints
 
 
 class Found(NamedTuple):
@@ -56,8 +64,12 @@ class Table:
 
 @dataclass(eq=False)
 class Fleet:
-    """Where resources stand (q,), and how they get onto the network under the traffic of `number`."""
+    """Where resources stand (q,), and how they get onto the network under the traffic of `number`.
 
+    `given` are their spots; `spots` those that count now: who stands at the end of a closed edge is not inside it.
+    """
+
+    given: Spots
     spots: Spots
     number: int
     ends: Ends
@@ -77,13 +89,18 @@ class _Scratch:
     stamp: Ints
     keys: Ints
     values: Ints
+    reached: Ints
     now: int = 0
 
     @classmethod
     def of(cls, network: Network) -> "_Scratch":
         nodes, room = network.nodes, 2 * network.arcs + network.nodes + 64
         return cls(
-            np.empty(nodes, np.int32), np.zeros(nodes, np.int32), np.empty(room, np.int32), np.empty(room, np.int32)
+            np.empty(nodes, np.int32),
+            np.zeros(nodes, np.int32),
+            np.empty(room, np.int32),
+            np.empty(room, np.int32),
+            np.empty(nodes, np.int32),
         )
 
     def question(self) -> int:
@@ -120,19 +137,49 @@ class Router:
 
     def fleet(self, spots: Spots) -> Fleet:
         """Resources at spots (q,), all of which are on the network."""
+        given, spots = spots, self._outside(spots)
         (ends, number) = self.traffic.consistent(lambda: departures(self.traffic, spots))
         owner = np.repeat(np.arange(len(spots), dtype=np.int32), np.diff(ends.first))
         by_node = np.argsort(ends.node, kind="stable")
         first = np.searchsorted(ends.node[by_node], np.arange(self.network.nodes + 1)).astype(np.int32)
         by_edge = np.argsort(spots.edge, kind="stable").astype(np.int32)
-        return Fleet(spots, number, ends, first, owner[by_node], ends.ms[by_node], by_edge, spots.edge[by_edge])
+        return Fleet(given, spots, number, ends, first, owner[by_node], ends.ms[by_node], by_edge, spots.edge[by_edge])
 
     def nearest(self, spot: Spot, fleet: Fleet, most: int, limit_ms: int = SHUT_MS - 1) -> list[Found]:
         """The resources from which a place is reached first, by time and then by number. Fewer where fewer reach it."""
         if not self._is_current(fleet):
-            fleet = self.fleet(fleet.spots)
+            fleet = self.fleet(fleet.given)
+        spot = self._outside_one(spot)
         (found, _) = self.traffic.consistent(lambda: self._nearest(spot, fleet, most, limit_ms))
         return found
+
+    def _outside(self, spots: Spots) -> Spots:
+        """The same spots, those at the end of a closed edge on an open one that ends there too, where there is one."""
+        at_end = np.minimum(spots.share, 1 - spots.share) * self.network.length_m[spots.edge] < _AT_END_M
+        moved = {int(at): self._outside_one(spots[int(at)])
+                 for at in np.flatnonzero(at_end & self.traffic.is_closed(spots.edge))}  # fmt: skip
+        if not moved:
+            return spots
+        edge, share = spots.edge.copy(), spots.share.copy()
+        for at, spot in moved.items():
+            edge[at], share[at] = spot.edge, spot.share
+        return Spots(edge, share, spots.away_m, spots.lon, spots.lat)
+
+    def _outside_one(self, spot: Spot) -> Spot:
+        network, traffic = self.network, self.traffic
+        if not traffic.is_closed_edge(spot.edge):
+            return spot
+        if min(spot.share, 1 - spot.share) * float(network.length_m[spot.edge]) >= _AT_END_M:
+            return spot
+        arc, starts_here = int(network.ahead[spot.edge]), spot.share < _HALF
+        if arc < 0:
+            arc, starts_here = int(network.back[spot.edge]), not starts_here
+        node = int((network.tail if starts_here else network.head)[arc])
+        for other in range(int(network.first_out[node]), int(network.first_out[node + 1])):
+            edge = int(network.edge[other])
+            if not traffic.is_closed_edge(edge):
+                return spot._replace(edge=edge, share=1.0 if network.against[other] else 0.0)
+        return spot
 
     def _is_current(self, fleet: Fleet) -> bool:
         return fleet.number == self.traffic.number
@@ -198,6 +245,7 @@ class Router:
 
     def matrix(self, starts: Spots, ends: Spots) -> Ints:
         """The times (q, r) from starts (q,) to ends (r,) in milliseconds; SHUT_MS where there is no way."""
+        starts, ends = self._outside(starts), self._outside(ends)
         (found, _) = self.traffic.consistent(lambda: self._matrix(starts, ends))
         return found
 
@@ -217,24 +265,28 @@ class Router:
         return found
 
     def _rows(self, leaving: Ends, reaching: Ends) -> Ints:
-        scratch, traffic = self._scratch(), self.traffic
-        reached = np.empty(self.network.nodes, np.int32)
+        scratch = self._scratch()
         found = np.empty((len(leaving.first) - 1, len(reaching.first) - 1), np.int32)
         for row in range(len(found)):
-            now = scratch.question()
-            node, ms = leaving.of(row)
-            reach(self.network.first_out, traffic.forth, node, ms, SHUT_MS - 1, scratch.dist, scratch.stamp, now,
-                  scratch.keys, scratch.values, reached)  # fmt: skip
-            there = np.where(scratch.stamp[reaching.node] == now, scratch.dist[reaching.node], SHUT_MS)
-            found[row] = _least(
-                np.minimum(there.astype(np.int64) + reaching.ms, SHUT_MS).astype(np.int32), reaching.first
-            )
+            self.reach(*leaving.of(row), SHUT_MS - 1)
+            there = np.where(scratch.stamp[reaching.node] == scratch.now, scratch.dist[reaching.node], SHUT_MS)
+            times = np.minimum(there.astype(np.int64) + reaching.ms, SHUT_MS).astype(np.int32)
+            found[row] = _least(times, reaching.first)
         return found
+
+    def reach(self, seeds: Ints, seeds_ms: Ints, limit_ms: int, *, towards: bool = False) -> Reach:
+        """The nodes within `limit_ms` of seeds, or from which these are reached; of one state of the traffic."""
+        scratch, traffic = self._scratch(), self.traffic
+        first, pairs = (traffic.home_first, traffic.home) if towards else (self.network.first_out, traffic.forth)
+        count = reach(first, pairs, seeds, seeds_ms, limit_ms, scratch.dist, scratch.stamp, scratch.question(),
+                      scratch.keys, scratch.values, scratch.reached)  # fmt: skip
+        nodes = scratch.reached[:count].copy()
+        return Reach(nodes, scratch.dist[nodes])
 
     def table(self, fleet: Fleet, most: int) -> Table:
         """The `most` resources from which each node of the network is reached first."""
         if not self._is_current(fleet):
-            fleet = self.fleet(fleet.spots)
+            fleet = self.fleet(fleet.given)
         network, ends = self.network, fleet.ends
         room = most * network.arcs + len(ends.node)
         owner = np.repeat(np.arange(len(fleet.spots), dtype=np.int32), np.diff(ends.first))
@@ -257,19 +309,17 @@ class Router:
         if not found:
             return []
         if not self._is_current(fleet):
-            fleet = self.fleet(fleet.spots)
+            fleet = self.fleet(fleet.given)
+        spot = self._outside_one(spot)
         (ways, _) = self.traffic.consistent(lambda: self._ways(spot, fleet, found))
         return ways
 
     def _ways(self, spot: Spot, fleet: Fleet, found: Sequence[Found]) -> list[Way]:
         ends = arrivals(self.traffic, _single(spot))
-        scratch = self._scratch()
-        reached = np.empty(self.network.nodes, np.int32)
-        now = scratch.question()
         # The labels of the whole search around the place, as far as the last of them.
-        reach(self.traffic.home_first, self.traffic.home, ends.node, ends.ms, max(one.ms for one in found),
-              scratch.dist, scratch.stamp, now, scratch.keys, scratch.values, reached)  # fmt: skip
-        return [self._way(spot, fleet, ends, one, scratch, now) for one in found]
+        self.reach(ends.node, ends.ms, max(one.ms for one in found), towards=True)
+        scratch = self._scratch()
+        return [self._way(spot, fleet, ends, one, scratch, scratch.now) for one in found]
 
     def _way(self, spot: Spot, fleet: Fleet, ends: Ends, one: Found, scratch: _Scratch, now: int) -> Way:
         share = float(fleet.spots.share[one.thing])

@@ -15,12 +15,14 @@ from fastapi.routing import APIRoute
 from tests.abuse.conftest import Canaries
 from tests.api.city import bearer
 from tests.api.test_access import DATASETS, may
+from tests.layers.park import CITY
 from twin.access import PUBLIC, Audience
 
 QUESTIONS = 10_000
 SEED = 1616
 _CANARY = re.compile(r"CANARY ([a-z_]+\.[a-z_0-9]+)")
 
+MIDDLE = {"lon": str(CITY.centre[0]), "lat": str(CITY.centre[1])}
 NEEDED = {
     "/collections/{collection}/changes": {"from": "2026-01-01T00:00:00Z"},
     "/audit/who": {"dataset": "video.cameras", "id": "x"},
@@ -31,7 +33,8 @@ NEEDED = {
 
 def needed(path: str, dataset: str) -> dict[str, str] | None:
     """The parameters without which the door at a path has no answer."""
-    return {"collections": dataset, "once": "true"} if path == "/live" else NEEDED.get(path)
+    own = {"/live": {"collections": dataset, "once": "true"}, "/dispatch/nearest": {**MIDDLE, "resource": dataset}}
+    return MIDDLE if path == "/dispatch/isochrone" else own.get(path) or NEEDED.get(path)
 
 
 def routes(canaries: Canaries) -> list[APIRoute]:
@@ -180,6 +183,10 @@ def questions(canaries: Canaries) -> Iterator[tuple[str, dict[str, str], dict[st
         "lon": ["117.3", "x"],
         "lat": ["34.8", "1e400"],
         "datum": ["gcj02", "wgs84", "x"],
+        "resource": every,
+        "place": ["CANARY", "解放路5号", *values["fid"]],
+        "profile": ["car", "walking", "x"],
+        "minutes": ["1", "5,10", "0", "x"],
         "offset": ["", "eyJ9", "W10"],
     }
     accepts = ["*/*", "application/json", "text/html", "text/csv", "application/vnd.apache.parquet", ""]

@@ -226,7 +226,7 @@ CASES = (
     Case("style", 'label = "tree_id"', 'label = "name"', "label is 'name', which is not a field"),
     Case("travelled", 'label = "tree_id"', 'label = "tree_id"\n[closes]\nreason = "why"', "'why' is not a field",
          at='reason = "why"'),
-    Case("travelled", 'label = "tree_id"', 'label = "tree_id"\n[dispatch]\nprofile = "tank"', "nobody travels as 'tank'",
+    Case("travelled", 'label = "tree_id"', 'label = "tree_id"\n[dispatch]\nprofile = "tank"', "travels as 'tank'",
          at='profile = "tank"'),
     # What the gate of the public map refuses.
     Case("gate", 'class = "open"', 'class = "open"\nsensitive = "cameras"', "it shows cameras", at='class = "open"'),

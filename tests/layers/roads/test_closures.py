@@ -1,5 +1,6 @@
 """Closures: what is closed is not passed, but one gets out of it and an incident inside is reached."""
 
+import dataclasses
 import threading
 
 import numpy as np
@@ -92,6 +93,7 @@ def test_any_closures(seed: int, closures: int) -> None:
     router.traffic.slow("rain", np.arange(network.edges, dtype=np.int32), random.uniform(0.3, 1, network.edges))
     router.traffic.close(random.permutation(network.edges)[:closures].astype(np.int32))
     spots = some_spots(network, 6, random)
+    spots = dataclasses.replace(spots, share=spots.share.clip(0.1, 0.9))  # at an end one is not inside
     wanted = np.array([
         [two_phase(router, int(spots.edge[i]), int(spots.edge[j]), float(spots.share[i]), float(spots.share[j]))
          for j in range(6)] for i in range(6)
@@ -169,3 +171,18 @@ def test_the_hierarchy_waits_for_the_traffic() -> None:
     assert not router.is_customised
     router.customise()
     assert router.is_customised
+
+
+def test_who_stands_at_the_end_of_a_closed_street_is_not_inside() -> None:
+    """Nobody sets out into a closure from a crossing that is open, nor is led through it to one."""
+    at = {0: (0, 0), 1: (1, 0), 2: (2, 0), 3: (0, 1), 4: (2, 1)}
+    router = Router(build(drawn([(0, 1), (1, 2), (0, 3), (3, 4), (4, 2)], at), profile("car")))
+    straight = spots_on(router, "r0", "r1")
+    ends = dataclasses.replace(straight, share=np.array([0.0, 1.0]))
+    free = router.matrix(ends, ends)
+    router.traffic.close(straight.edge)
+    around = router.matrix(ends, ends)
+    assert around[0, 1] > free[0, 1]
+    assert around[1, 0] > free[1, 0]
+    assert router.nearest(ends[1], router.fleet(ends), 2)[1].ms == around[0, 1]
+    assert around.max() < SHUT_MS
