@@ -33,6 +33,7 @@ __all__ = [
     "cells_of_geometries",
     "cells_of_points",
     "finest_resolution",
+    "joined_cells",
     "parents",
     "resolution_of",
     "text_to_cell",
@@ -176,6 +177,16 @@ def cell_polygons(cells: Cells) -> Geometries:
     """
     resolution_of(cells)
     wkb = vector.cells_to_wkb_polygons(_arrow(cells)).to_pylist()
+    return shapely.from_wkb(np.array(wkb, dtype=object))
+
+
+def joined_cells(cells: Cells) -> Geometries:
+    """The areas (k,) that `cells` (n,) of one resolution make up together, polygons in longitude and latitude.
+
+    Raises InvalidRequest when one is not a cell.
+    """
+    resolution_of(cells)
+    wkb = vector.cells_to_wkb_polygons(_arrow(cells), link_cells=True).to_pylist()
     return shapely.from_wkb(np.array(wkb, dtype=object))
 
 

@@ -24,7 +24,7 @@ __all__ = ["Hierarchy", "Labels", "Times", "between"]
 Ints = NDArray[np.int32]
 Floats = NDArray[np.float64]
 
-_CHUNK, _BLOCK = 64, 8
+_CHUNK, _BLOCK, _MANY = 64, 8, 20_000
 _SHUT = np.int32(SHUT_MS)
 
 
@@ -128,7 +128,8 @@ def between(starts: Labels, ends: Labels) -> Ints:
             rows, starts.first, starts.ancestor, starts.ms, ends.rows, ends.first, ends.ancestor, ends.ms, found[part]
         )
 
-    in_chunks(some, len(found), _CHUNK)
+    # For few pairs threads cost more than they save.
+    in_chunks(some, len(found), _CHUNK if found.size > _MANY else max(len(found), 1))
     return found
 
 

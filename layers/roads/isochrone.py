@@ -13,7 +13,7 @@ from layers.roads.ends import arrivals, departures
 from layers.roads.network import SHUT_MS, Network
 from layers.roads.routing import Router
 from layers.roads.spots import Spot, Spots
-from twin.grid import cell_polygons, cells_of_points, parents
+from twin.grid import cells_of_points, joined_cells, parents
 
 __all__ = ["Cells", "area_of", "reached"]
 
@@ -117,4 +117,4 @@ def area_of(cells: NDArray[np.int64], resolution: int) -> shapely.Geometry:
     """The area that cells make up at a resolution, their own or a coarser one."""
     if not len(cells):
         return shapely.MultiPolygon()
-    return shapely.union_all(cell_polygons(np.unique(parents(cells, resolution))))
+    return shapely.MultiPolygon(shapely.get_parts(joined_cells(np.unique(parents(cells, resolution)))).tolist())

@@ -22,6 +22,7 @@ from twin.grid import (
     cells_of_geometries,
     cells_of_points,
     finest_resolution,
+    joined_cells,
     parents,
     resolution_of,
     text_to_cell,
@@ -368,3 +369,14 @@ def test_a_first_cell_costs_no_import_of_pandas() -> None:
         "import sys; from twin import grid; grid.cells_of_points([117.5], [34.8], 9); sys.exit('pandas' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_joined_cells_are_the_union_of_their_outlines() -> None:
+    cells = np.array(
+        [h3.str_to_int(cell) for cell in h3.grid_disk(h3.latlng_to_cell(34.8, 117.3, 9), 6)], dtype=np.int64
+    )
+    cells = np.delete(cells, [3, 40, 41, 77])  # with holes
+    joined = shapely.union_all(joined_cells(cells))
+    assert shapely.area(shapely.symmetric_difference(joined, shapely.union_all(cell_polygons(cells)))) < 1e-12
+    with pytest.raises(InvalidRequest, match="not an H3 cell"):
+        joined_cells(np.array([7]))
