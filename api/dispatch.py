@@ -25,7 +25,17 @@ from twin.access import Caller
 from twin.errors import InvalidRequest
 from twin.view import View
 
-__all__ = ["MOST_AWAY_M", "ProfileParameter", "network_of", "on_road", "place_of", "router"]
+__all__ = [
+    "MOST_AWAY_M",
+    "ProfileParameter",
+    "network_of",
+    "on_road",
+    "place_of",
+    "resources_in",
+    "router",
+    "travelling",
+    "words_of",
+]
 
 router = APIRouter(route_class=ViewRoute, tags=["Dispatch"], dependencies=[Depends(strict_parameters)])
 
@@ -58,16 +68,14 @@ async def read_nearest(  # noqa: PLR0913, PLR0917  (what may be asked)
 ) -> Response:
     """The resources that reach a place first: how long, how far, by which path; and why not the others."""
     contract = require_readable(request, caller, resource)
-    if contract.geometry not in {"point", "polygon", "any"} or contract.kind == "coverage":
-        raise InvalidRequest(f"{contract.id} has nothing that can travel.", where="resource", remedy="Name another.")
-    travels = profile or (contract.dispatch.profile if contract.dispatch is not None else "car")
+    travels = travelling(contract, profile)
     following = await context_of(request).networks.of(view, travels)
     place = on_road(following, where)
     may_know = {one.id for one in readable(context_of(request), caller.audience)}
     if caller.audience.name in STAFF:
         may_know |= STAFF
-    wanted = Wanted(filter, _words(kind), _words(skills), available)
-    resources = await _resources(request, contract, view, wanted)
+    wanted = Wanted(filter, words_of(kind), words_of(skills), available)
+    resources = await resources_in(request, contract, view, wanted)
     limit_ms = SHUT_MS - 1 if within_s is None else round(within_s * 1000)
     answer = _nearest(following, place, resources, k, limit_ms, with_path=path)
     notes = _notes(following, place, resources, may_know, is_empty=not answer["features"])
@@ -85,7 +93,18 @@ async def read_nearest(  # noqa: PLR0913, PLR0917  (what may be asked)
     return json_response(body, media_type=GEOJSON, headers=_HEADERS)
 
 
-def _words(text: str | None) -> tuple[str, ...]:
+def travelling(contract: Contract, profile: str | None) -> str:
+    """Who travels: the profile that is asked for, else that of the dataset.
+
+    Raises InvalidRequest for a dataset whose records are no places to set out from.
+    """
+    if contract.geometry not in {"point", "polygon", "any"} or contract.kind == "coverage":
+        raise InvalidRequest(f"{contract.id} has nothing that can travel.", where="resource", remedy="Name another.")
+    return profile or (contract.dispatch.profile if contract.dispatch is not None else "car")
+
+
+def words_of(text: str | None) -> tuple[str, ...]:
+    """The words of a list by commas."""
     return tuple(word.strip() for word in (text or "").split(",") if word.strip())
 
 
@@ -101,7 +120,8 @@ def on_road(following: Following, where: Whereabouts) -> Spot:
     return spots[0]
 
 
-async def _resources(request: Request, contract: Contract, view: View, wanted: Wanted) -> Resources:
+async def resources_in(request: Request, contract: Contract, view: View, wanted: Wanted) -> Resources:
+    """The resources that a question may mean, as the caller's audience reads them."""
     context = context_of(request)
     question = resource_rows(contract, view, context.city, wanted)
     async with context.database.reading(view.audience) as connection:

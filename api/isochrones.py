@@ -90,7 +90,7 @@ def _isochrone(
     with_cells: bool,
 ) -> dict[str, Any]:
     limit_ms = round(rings[0] * 60_000)
-    fine, ms = reached(following.router, place, limit_ms, following.cells(finest), towards=towards)
+    fine, ms = reached(following.router, Spots.one(place), limit_ms, following.cells(finest), towards=towards)
     coarse, at = np.unique(parents(fine, resolution), return_inverse=True)
     soonest = np.full(len(coarse), SHUT_MS)
     np.minimum.at(soonest, at, ms)

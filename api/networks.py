@@ -24,6 +24,7 @@ from layers.roads.layer import road_rows, ways_of
 from layers.roads.network import Network
 from layers.roads.profiles import Profile, profile
 from layers.roads.routing import Router
+from layers.roads.warming import warm
 from layers.tilecache import Edition
 from twin.access import PUBLIC, Audience
 from twin.city import City
@@ -92,10 +93,12 @@ class Networks:
             held.looked_at = -_HOLD_S
 
     async def warm(self) -> None:
-        """Make the networks that are asked for first before somebody waits for them."""
+        """Make the networks that are asked for first, and compile what is asked of them, before somebody waits."""
         try:
             for name in ("car", "ambulance", "fire_engine"):
-                await self.of(View(audience=Audience("dispatch")), name)
+                following = await self.of(View(audience=Audience("dispatch")), name)
+                cells = await asyncio.to_thread(following.cells, self._city.resolutions.finest)
+                await asyncio.to_thread(warm, following.router, cells)
         except TwinError as error:
             _log.warning("no road network was made yet: %s", error)
 

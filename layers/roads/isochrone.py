@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from layers.roads.ends import arrivals, departures
 from layers.roads.network import SHUT_MS, Network
 from layers.roads.routing import Router
-from layers.roads.spots import Spot, Spots
+from layers.roads.spots import Spots
 from twin.grid import cells_of_points, joined_cells, parents
 
 __all__ = ["Cells", "area_of", "reached"]
@@ -54,21 +54,20 @@ def _samples(network: Network) -> tuple[Ints, Floats, Floats, Floats]:
 
 
 def reached(
-    router: Router, spot: Spot, limit_ms: int, cells: Cells, *, towards: bool = False
+    router: Router, spots: Spots, limit_ms: int, cells: Cells, *, towards: bool = False
 ) -> tuple[NDArray[np.int64], Ints]:
-    """The cells (c,) reached from a spot within `limit_ms`, and after how many milliseconds each.
+    """The cells (c,) reached from one of the spots (q,) within `limit_ms`, and after how many milliseconds each.
 
-    `towards`: from where the spot is reached instead.
+    `towards`: from where one of the spots is reached instead.
     """
-    (found, _) = router.traffic.consistent(lambda: _reached(router, spot, limit_ms, cells, towards=towards))
+    (found, _) = router.traffic.consistent(lambda: _reached(router, spots, limit_ms, cells, towards=towards))
     inside = np.flatnonzero(found <= limit_ms)
     return cells.cell[inside], found[inside]
 
 
-def _reached(router: Router, spot: Spot, limit_ms: int, cells: Cells, *, towards: bool) -> Ints:
+def _reached(router: Router, spots: Spots, limit_ms: int, cells: Cells, *, towards: bool) -> Ints:
     network, traffic = router.network, router.traffic
-    single = Spots(*(np.array([value]) for value in spot))
-    ends = (arrivals if towards else departures)(traffic, single)
+    ends = (arrivals if towards else departures)(traffic, spots)
     reach = router.reach(ends.node, ends.ms, limit_ms, towards=towards)
     found = np.full(len(cells.cell), SHUT_MS, dtype=np.int32)
     first = traffic.home_first if towards else network.first_out
@@ -77,17 +76,33 @@ def _reached(router: Router, spot: Spot, limit_ms: int, cells: Cells, *, towards
         reach.nodes, reach.ms, first, arc_of, network.edge, network.against, traffic.ms, cells.first, cells.of,
         cells.low, cells.high, limit_ms, towards, found,
     )  # fmt: skip
-    # On the edge of the spot itself, from it and to it.
-    for at in range(int(cells.first[spot.edge]), int(cells.first[spot.edge + 1])):
-        for arc in (network.ahead[spot.edge], network.back[spot.edge]):
-            if arc >= 0:
-                forward = bool(network.against[arc]) == towards
-                low, high = float(cells.low[at]), float(cells.high[at])
-                gap = max(low - spot.share, 0.0) if forward else max(spot.share - high, 0.0)
-                if (high >= spot.share) if forward else (low <= spot.share):
-                    time = round(gap * int(traffic.open_ms[arc]))
-                    found[cells.of[at]] = min(found[cells.of[at]], time)
+    _on_own_edges(
+        np.ascontiguousarray(spots.edge), np.ascontiguousarray(spots.share), network.ahead, network.back,
+        network.against, traffic.open_ms, cells.first, cells.of, cells.low, cells.high, towards, found,
+    )  # fmt: skip
     return found
+
+
+@njit(cache=True, nogil=True)
+def _on_own_edges(
+    edges: Ints, shares: Floats, ahead: Ints, back: Ints, against: NDArray[np.bool_], open_ms: Ints, cell_first: Ints,
+    cell_of: Ints, low: Floats, high: Floats,
+    towards: bool,  # noqa: FBT001  (numba's)
+    found: Ints,
+) -> None:  # fmt: skip
+    """The time to each cell along the edges on which the spots themselves lie."""
+    for number in range(len(edges)):
+        for way in range(2):
+            arc = (ahead if way == 0 else back)[edges[number]]
+            if arc < 0:
+                continue
+            forward = against[arc] == towards
+            for part in range(cell_first[edges[number]], cell_first[edges[number] + 1]):
+                passed = high[part] < shares[number] if forward else low[part] > shares[number]
+                if not passed:
+                    gap = max(low[part] - shares[number], 0.0) if forward else max(shares[number] - high[part], 0.0)
+                    time = np.int32(np.rint(gap * open_ms[arc]))
+                    found[cell_of[part]] = min(found[cell_of[part]], time)
 
 
 @njit(cache=True, nogil=True)

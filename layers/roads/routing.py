@@ -193,7 +193,7 @@ class Router:
         scratch, traffic, network = self._scratch(), self.traffic, self.network
         things, ms = np.empty(most, np.int32), np.empty(most, np.int32)
         if traffic.is_closed_edge(spot.edge):
-            ends = arrivals(traffic, _single(spot))
+            ends = arrivals(traffic, Spots.one(spot))
             count, _ = nearest(
                 traffic.home_first, traffic.home, ends.node, ends.ms, most, limit_ms, fleet.thing_first, fleet.things,
                 fleet.things_ms, scratch.dist, scratch.stamp, scratch.question(), scratch.keys, scratch.values, things,
@@ -216,7 +216,7 @@ class Router:
         scratch = self._scratch().dist
         if fleet.labels is None or fleet.labels[0] != times[0]:
             fleet.labels = times[0], hierarchy.labels(*fleet.ends.nodes, times[1].up, scratch)
-        ends = arrivals(self.traffic, _single(spot))
+        ends = arrivals(self.traffic, Spots.one(spot))
         ms = between(fleet.labels[1], hierarchy.labels(*ends.nodes, times[1].down, scratch))[:, 0]
         reached = np.flatnonzero(ms <= limit_ms)
         order = reached[np.lexsort((reached, ms[reached]))][:most]
@@ -315,7 +315,7 @@ class Router:
         return ways
 
     def _ways(self, spot: Spot, fleet: Fleet, found: Sequence[Found]) -> list[Way]:
-        ends = arrivals(self.traffic, _single(spot))
+        ends = arrivals(self.traffic, Spots.one(spot))
         # The labels of the whole search around the place, as far as the last of them.
         self.reach(ends.node, ends.ms, max(one.ms for one in found), towards=True)
         scratch = self._scratch()
@@ -356,11 +356,6 @@ class Router:
         if not hasattr(self._local, "scratch"):
             self._local.scratch = _Scratch.of(self.network)
         return self._local.scratch
-
-
-def _single(spot: Spot) -> Spots:
-    return Spots(np.array([spot.edge], np.int32), np.array([spot.share]), np.array([spot.away_m]),
-                 np.array([spot.lon]), np.array([spot.lat]))  # fmt: skip
 
 
 def _least(rows: Ints, first: NDArray[np.int64]) -> Ints:

@@ -39,6 +39,12 @@ class Spots:
     lon: Floats
     lat: Floats
 
+    @classmethod
+    def one(cls, spot: Spot) -> "Spots":
+        """A single place."""
+        edge, *others = (np.array([value]) for value in spot)
+        return cls(edge.astype(np.int32), *others)
+
     def __len__(self) -> int:
         return len(self.edge)
 

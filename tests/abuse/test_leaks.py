@@ -34,6 +34,7 @@ NEEDED = {
 def needed(path: str, dataset: str) -> dict[str, str] | None:
     """The parameters without which the door at a path has no answer."""
     own = {"/live": {"collections": dataset, "once": "true"}, "/dispatch/nearest": {**MIDDLE, "resource": dataset}}
+    own["/dispatch/coverage"] = {"resource": dataset}
     return MIDDLE if path == "/dispatch/isochrone" else own.get(path) or NEEDED.get(path)
 
 

@@ -351,3 +351,29 @@ def test_the_network_says_what_it_is(town: Town) -> None:
     assert (answer["report"]["ways"], answer["report"]["pieces"], answer["report"]["left_out"]) == (40, 1, [])
     assert answer["report"]["length_km"] == pytest.approx(20 * (0.913 + 1.109), rel=0.01)
     assert town.client.get("/roads/network", params={"profile": "tank"}).status_code == 400
+
+
+def test_coverage(town: Town) -> None:
+    asked = {"resource": "operations.resources", "kind": "fire_station", "minutes": 1}
+    answer = town.client.get("/dispatch/coverage", params=asked, headers=bearer(DISPATCH)).json()
+    near, far = (shapely.geometry.shape(one["geometry"]) for one in answer["features"])
+    assert answer["resources"] == 3, "those that are broken or known only roughly do not count"
+    # A fire engine drives 917 m in a minute: one section, but for a few metres.
+    for x, y in (STATIONS["west"], (0.6, 2), (2, 3.6)):
+        assert near.contains(shapely.Point(at(x, y)))
+    for x, y in ((0, 0), (4, 4), (2, 2)):
+        assert far.contains(shapely.Point(at(x, y)))
+    assert 0.1 < answer["share_of_streets"] < 0.4
+    counted = [one["properties"]["cells"] for one in answer["features"]]
+    assert counted[0] == sum(one["s"] is not None for one in answer["cells"])
+    assert counted[1] == sum(one["s"] is None for one in answer["cells"])
+    whole = town.client.get("/dispatch/coverage", params=asked | {"minutes": 60}, headers=bearer(DISPATCH)).json()
+    assert whole["share_of_streets"] == 1
+    assert whole["features"][1]["properties"]["cells"] == 0
+    none = town.client.get(
+        "/dispatch/coverage", params=asked | {"filter": "name = 'x'"}, headers=bearer(DISPATCH)
+    ).json()
+    assert (none["resources"], none["share_of_streets"]) == (0, 0)
+    for wrong in ({"minutes": 0}, {"resolution": 15}, {"kind": "dragon"}, {"resource": "transport.roads"}):
+        answer = town.client.get("/dispatch/coverage", params=asked | wrong, headers=bearer(DISPATCH))
+        assert answer.status_code == 400

@@ -202,12 +202,16 @@ def _isochrones(router: Router, places: Spots) -> list[Measured]:
         return router.reach(np.array([node], np.int32), np.zeros(1, np.int32), limit_ms)
 
     def polygon(at: int) -> object:
-        return area_of(reached(router, places[at], limit_ms, cells)[0], 10)
+        return area_of(reached(router, Spots.one(places[at]), limit_ms, cells)[0], 10)
 
     found: list[Measured] = []
     for name, ask, target in (
         ("nodes", nodes, "<= 2,000 us"),
-        ("cells (r10) with their times", lambda at: reached(router, places[at], limit_ms, cells), "<= 10,000 us"),
+        (
+            "cells (r10) with their times",
+            lambda at: reached(router, Spots.one(places[at]), limit_ms, cells),
+            "<= 10,000 us",
+        ),
         ("area", polygon, "<= 30,000 us"),
     ):
         half, most = _each(ask, 100)

@@ -13,7 +13,7 @@ from layers.roads.isochrone import Cells, _samples, area_of, reached
 from layers.roads.network import SHUT_MS
 from layers.roads.profiles import profile
 from layers.roads.routing import Router
-from layers.roads.spots import Spot
+from layers.roads.spots import Spot, Spots
 from tests.layers.roads.networks import distances, grid, passed, real, some_spots
 from twin.grid import cell_polygons
 
@@ -62,7 +62,7 @@ def test_cells_are_those_of_the_streets_reached(seed: int, towards: bool) -> Non
     closed = np.setdiff1d(random.permutation(network.edges)[:5], [spot.edge]).astype(np.int32)
     router.traffic.close(closed)
     for resolution in (9, 11):
-        cells, ms = reached(router, spot, 60_000, Cells(network, resolution), towards=towards)
+        cells, ms = reached(router, Spots.one(spot), 60_000, Cells(network, resolution), towards=towards)
         ours = dict(zip(cells.tolist(), ms.tolist(), strict=True))
         assert ours.keys() == (wanted := by_hand(router, spot, 60_000, resolution, towards=towards)).keys()
         assert all(abs(ours[cell] - wanted[cell]) <= 1 for cell in ours)
@@ -75,9 +75,25 @@ def test_more_time_reaches_more(shared: Callable[[str], Path]) -> None:
     cells = Cells(network, 10)
     before: dict[int, int] = {}
     for minutes in (1, 5, 10, 15):
-        found = dict(zip(*(part.tolist() for part in reached(router, spot, minutes * 60_000, cells)), strict=True))
+        found = dict(
+            zip(*(part.tolist() for part in reached(router, Spots.one(spot), minutes * 60_000, cells)), strict=True)
+        )
         assert before.items() <= found.items()
         before = found
     area = area_of(np.array(list(before)), 10)
     assert shapely.contains(area, shapely.point_on_surface(cell_polygons(np.array(list(before))))).all()
     assert area_of(np.array([], dtype=np.int64), 9).is_empty
+
+
+def test_many_reach_what_each_of_them_reaches() -> None:
+    """The time to a cell from several is the least of the times from each."""
+    network = build(grid(8, 3), profile("car"))
+    router = Router(network)
+    cells = Cells(network, 10)
+    spots = some_spots(network, 5, np.random.default_rng(3))
+    together = dict(zip(*(part.tolist() for part in reached(router, spots, 40_000, cells)), strict=True))
+    alone: dict[int, int] = {}
+    for at in range(5):
+        for cell, ms in zip(*reached(router, Spots.one(spots[at]), 40_000, cells), strict=True):
+            alone[int(cell)] = min(int(ms), alone.get(int(cell), int(ms)))
+    assert together == alone
