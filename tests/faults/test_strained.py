@@ -38,7 +38,7 @@ protocol = "json"
 datasets = ["services.amenities"]
 token = "amenities"
 """
-WORKER_MB = 450
+WORKER_MB = 500
 """What a worker may take, however much comes: 270 MB of it are the libraries that it needs."""
 
 
