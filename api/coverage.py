@@ -56,7 +56,7 @@ async def read_coverage(
     body |= {
         "resource": contract.id,
         "minutes": minutes,
-        "network": network_of(following),
+        "network": network_of(request, view, following),
         "links": [link(str(request.url), "self", GEOJSON)],
     }
     return json_response(body, media_type=GEOJSON, headers=_HEADERS)

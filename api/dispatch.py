@@ -15,6 +15,7 @@ from api.roads import STAFF
 from api.whereabouts import Whereabouts, whereabouts
 from layers.contract import Contract
 from layers.refusals import wrong_questions
+from layers.roads.conditions import Condition
 from layers.roads.following import Following
 from layers.roads.guiding import guide
 from layers.roads.network import SHUT_MS
@@ -71,20 +72,18 @@ async def read_nearest(  # noqa: PLR0913, PLR0917  (what may be asked)
     travels = travelling(contract, profile)
     following = await context_of(request).networks.of(view, travels)
     place = on_road(following, where)
-    may_know = {one.id for one in readable(context_of(request), caller.audience)}
-    if caller.audience.name in STAFF:
-        may_know |= STAFF
     wanted = Wanted(filter, words_of(kind), words_of(skills), available)
     resources = await resources_in(request, contract, view, wanted)
     limit_ms = SHUT_MS - 1 if within_s is None else round(within_s * 1000)
     answer = _nearest(following, place, resources, k, limit_ms, with_path=path)
-    notes = _notes(following, place, resources, may_know, is_empty=not answer["features"])
+    closing = [_told(request, view, one) for one in following.closing(place.edge)]
+    notes = _notes(closing, resources, is_empty=not answer["features"])
     add_to_entry(request, ids=tuple(one["id"] for one in answer["features"]))
     body = {
         "type": "FeatureCollection",
         "numberReturned": len(answer["features"]),
         "place": place_of(following, where, place),
-        "network": network_of(following),
+        "network": network_of(request, view, following),
         **answer,
         **({"notes": notes} if notes else {}),
         "resource": contract.id,
@@ -168,13 +167,22 @@ def _search(
     return found, [*ways] if with_path else [None] * len(found)
 
 
-def _notes(following: Following, place: Spot, resources: Resources, may_know: set[str], *, is_empty: bool) -> list[str]:
-    """What somebody should know of an answer. `may_know`: the sources whose reasons they may read."""
+def _told(request: Request, view: View, one: Condition) -> str:
+    """A closure as an audience may know it: records by who reads their dataset, the others' reasons by the staff."""
+    if one.of_record:
+        return f"{one.id} {one.reason}".strip() if one.source in _datasets(request, view) else "not told"
+    return f"{one.id} {one.reason}" if view.audience.name in STAFF or view.audience.name == one.source else one.id
+
+
+def _datasets(request: Request, view: View) -> set[str]:
+    return {one.id for one in readable(context_of(request), view.audience)}
+
+
+def _notes(closing: list[str], resources: Resources, *, is_empty: bool) -> list[str]:
+    """What somebody should know of an answer. `closing`: what closes the place."""
     notes: list[str] = []
-    closing = following.closing(place.edge)
     if closing:
-        said = "; ".join(f"{one.id} {one.reason if one.source in may_know else ''}".strip() for one in closing)
-        notes.append(f"the place lies in a closure ({said}): the last stretch leads into it")
+        notes.append(f"the place lies in a closure ({'; '.join(closing)}): the last stretch leads into it")
     if not resources.ids:
         notes.append("no resource is meant by the question")
     elif is_empty:
@@ -218,10 +226,11 @@ def place_of(following: Following, where: Whereabouts, spot: Spot) -> dict[str, 
     }
 
 
-def network_of(following: Following) -> dict[str, Any]:
-    """Which network answered, and what held on it."""
+def network_of(request: Request, view: View, following: Following) -> dict[str, Any]:
+    """Which network answered, and what held on it, as far as the view's audience may know."""
+    mine = _datasets(request, view)
     return {
         "profile": following.profile.id,
         "digest": following.router.network.digest,
-        "conditions": sorted(following.conditions),
+        "conditions": sorted(one.id for one in following.conditions if not one.of_record or one.source in mine),
     }

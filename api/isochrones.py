@@ -57,7 +57,7 @@ async def read_isochrone(
     )
     body |= {
         "place": place_of(following, where, place),
-        "network": network_of(following),
+        "network": network_of(request, view, following),
         "direction": direction,
         "links": [link(str(request.url), "self", GEOJSON)],
     }
@@ -144,7 +144,7 @@ async def read_matrix(
             name: [None if np.isnan(away) else round(away, 1) for away in some.away_m.tolist()]
             for name, some in zip(("starts", "ends"), spots, strict=True)
         },
-        "network": network_of(following),
+        "network": network_of(request, view, following),
     }
     return json_response(body, headers=_HEADERS)
 

@@ -3,6 +3,7 @@
 import asyncio
 import datetime as dt
 import logging
+import shutil
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -40,6 +41,7 @@ _KEPT = 8
 _TIMEOUT_S = 60.0
 _HOLD_S = 0.5
 _FOLDER = "networks"
+_MOST_FOLDERS = 8
 
 
 @dataclass(eq=False)
@@ -164,4 +166,12 @@ def _opened(
         network.save(folder)
         hierarchy = Hierarchy.of(network)
         hierarchy.save(folder)
+        _prune(folder.parent, who)
         return Network.load(folder), Hierarchy.load(folder)
+
+
+def _prune(folder: Path, who: Profile) -> None:
+    """Delete the oldest networks of a profile: every change of the roads, in a branch too, makes one."""
+    made = sorted(folder.glob(f"{who.id}-*"), key=lambda one: one.stat().st_mtime)
+    for one in made[:-_MOST_FOLDERS]:
+        shutil.rmtree(one, ignore_errors=True)

@@ -237,7 +237,7 @@ async def _shape(request: Request, caller: Caller, new: NewCondition) -> tuple[s
     if new.geometry is not None:
         return _drawn(new.geometry), {}
     if new.stretch is not None:
-        return await stretch_of(context_of(request), caller, new.stretch), {"stretch": new.stretch.model_dump()}
+        return await _stretch(context_of(request), caller, new.stretch), {"stretch": new.stretch.model_dump()}
     if new.around is not None:
         return await _around(request, caller, new.around), {"around": new.around.model_dump()}
     if new.within is not None:
@@ -259,7 +259,7 @@ def _drawn(geometry: dict[str, Any]) -> shapely.Geometry:
     return shape
 
 
-async def stretch_of(context: Context, caller: Caller, said: Stretch) -> shapely.Geometry:
+async def _stretch(context: Context, caller: Caller, said: Stretch) -> shapely.Geometry:
     """The line of a road between two stakes."""
     following = await context.networks.of(View(audience=caller.audience), "car")
     return stretch(following.router.network, said.road, said.from_km, said.to_km)

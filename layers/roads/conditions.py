@@ -67,6 +67,11 @@ class Condition:
     said: dict[str, Any] = field(default_factory=dict[str, Any])
 
     @property
+    def of_record(self) -> bool:
+        """Whether a record of a dataset says so."""
+        return "/" in self.id
+
+    @property
     def closes(self) -> bool:
         """Whether it is a closure."""
         return self.factor == 0

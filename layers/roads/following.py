@@ -1,6 +1,6 @@
 """Keeps the traffic of a network as closures and speeds say, and knows which of them closes what."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
@@ -40,9 +40,9 @@ class Following:
         return self._cells[resolution]
 
     @property
-    def conditions(self) -> Mapping[str, Condition]:
-        """What is followed now, by id."""
-        return {name: condition for name, (condition, _) in self._held.items()}
+    def conditions(self) -> list[Condition]:
+        """What is followed now."""
+        return [condition for condition, _ in self._held.values()]
 
     def follow(self, conditions: Sequence[Condition]) -> bool:
         """Let exactly these conditions hold; those that hold already cost nothing. Whether anything changed."""

@@ -67,6 +67,7 @@ def reached(
 
 def _reached(router: Router, spots: Spots, limit_ms: int, cells: Cells, *, towards: bool) -> Ints:
     network, traffic = router.network, router.traffic
+    spots = router.outside(spots)
     ends = (arrivals if towards else departures)(traffic, spots)
     reach = router.reach(ends.node, ends.ms, limit_ms, towards=towards)
     found = np.full(len(cells.cell), SHUT_MS, dtype=np.int32)

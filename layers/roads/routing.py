@@ -137,7 +137,7 @@ class Router:
 
     def fleet(self, spots: Spots) -> Fleet:
         """Resources at spots (q,), all of which are on the network."""
-        given, spots = spots, self._outside(spots)
+        given, spots = spots, self.outside(spots)
         (ends, number) = self.traffic.consistent(lambda: departures(self.traffic, spots))
         owner = np.repeat(np.arange(len(spots), dtype=np.int32), np.diff(ends.first))
         by_node = np.argsort(ends.node, kind="stable")
@@ -153,7 +153,7 @@ class Router:
         (found, _) = self.traffic.consistent(lambda: self._nearest(spot, fleet, most, limit_ms))
         return found
 
-    def _outside(self, spots: Spots) -> Spots:
+    def outside(self, spots: Spots) -> Spots:
         """The same spots, those at the end of a closed edge on an open one that ends there too, where there is one."""
         at_end = np.minimum(spots.share, 1 - spots.share) * self.network.length_m[spots.edge] < _AT_END_M
         moved = {int(at): self._outside_one(spots[int(at)])
@@ -245,8 +245,7 @@ class Router:
 
     def matrix(self, starts: Spots, ends: Spots) -> Ints:
         """The times (q, r) from starts (q,) to ends (r,) in milliseconds; SHUT_MS where there is no way."""
-        starts, ends = self._outside(starts), self._outside(ends)
-        (found, _) = self.traffic.consistent(lambda: self._matrix(starts, ends))
+        (found, _) = self.traffic.consistent(lambda: self._matrix(self.outside(starts), self.outside(ends)))
         return found
 
     def _matrix(self, starts: Spots, ends: Spots) -> Ints:

@@ -9,11 +9,13 @@ from hypothesis import strategies as st
 
 from layers.roads.building import build
 from layers.roads.hierarchy import Hierarchy
+from layers.roads.isochrone import Cells, reached
 from layers.roads.network import SHUT_MS
 from layers.roads.profiles import profile
 from layers.roads.routing import Router
 from layers.roads.spots import Spots
 from tests.layers.roads.networks import drawn, grid, passed, some_spots
+from twin.grid import cells_of_points
 
 LINE = {k: (k, 0) for k in range(7)}
 
@@ -186,3 +188,8 @@ def test_who_stands_at_the_end_of_a_closed_street_is_not_inside() -> None:
     assert around[1, 0] > free[1, 0]
     assert router.nearest(ends[1], router.fleet(ends), 2)[1].ms == around[0, 1]
     assert around.max() < SHUT_MS
+    cells = Cells(router.network, 11)
+    reachable = reached(router, ends.where(np.array([0])), 60_000, cells)[0]
+    inner = cells_of_points([117.0005], [35.0], 11)
+    assert inner[0] in cells.cell
+    assert inner[0] not in reachable, "nothing inside the closure is reached"
